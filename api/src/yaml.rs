@@ -1,0 +1,48 @@
+//! The one door to YAML.
+//!
+//! Reading strict configuration goes through here so that unknown fields come with line and column; writing goes through
+//! here because Go's YAML 1.1 readers take bare `yes`, `on` or `1_000` for something else.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A YAML text that could not be read, with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ParseError {
+    /// What is wrong, with line and column when known.
+    pub message: String,
+    /// 1-based.
+    pub line: Option<u64>,
+    /// 1-based.
+    pub column: Option<u64>,
+}
+
+/// A value that has no YAML form.
+#[derive(Debug, thiserror::Error)]
+#[error("value has no YAML form: {0}")]
+pub struct EmitError(String);
+
+/// Reads one YAML document.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|e| parse_error(&e))
+}
+
+/// Writes one YAML document, strings quoted so that YAML 1.1 and 1.2 readers agree; it ends with a newline.
+pub fn to_string<T: Serialize>(value: &T) -> Result<String, EmitError> {
+    serde_saphyr::to_string(value).map_err(|e| EmitError(e.to_string()))
+}
+
+/// YAML 1.1 octals (`defaultMode: 0644` is 420) and a budget that admits large CRD bundles.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { legacy_octal_numbers: true, budget: serde_saphyr::budget! { max_nodes: 5_000_000, max_events: 10_000_000 } }
+}
+
+fn parse_error(error: &serde_saphyr::Error) -> ParseError {
+    let location = error.location();
+    ParseError {
+        message: error.to_string(),
+        line: location.map(|l| l.line() as u64),
+        column: location.map(|l| l.column() as u64),
+    }
+}

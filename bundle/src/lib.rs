@@ -1,0 +1,1 @@
+//! junio-bundle

@@ -1,0 +1,3 @@
+//! junio-kubelet: the node agent that runs pods on Docker Engine beside the stock Kubernetes control plane.
+
+pub mod runtime;
