@@ -1,0 +1,35 @@
+# Two commands do all: `make cluster` and `make test`. The work is in scripts/; see docs/TESTING.md.
+.PHONY: help cluster clean-cluster test setup build bundle deny advisories fmt
+
+help:
+	@echo "make cluster        a running Kubernetes cluster in a lab host on this machine (name: demo)"
+	@echo "make clean-cluster  removes everything that make cluster made"
+	@echo "make test           all rings that a push must pass"
+	@echo "make build          junioadm, junio-kubelet and the bundle    make setup, make deny, make fmt"
+
+cluster:
+	@scripts/cluster.sh up
+
+clean-cluster:
+	@scripts/cluster.sh down
+
+test:
+	@scripts/test.sh
+
+setup:
+	@scripts/setup.sh
+
+build:
+	@scripts/build.sh
+
+bundle:
+	@scripts/build.sh bundle
+
+deny:
+	@scripts/deny.sh
+
+advisories:
+	@scripts/deny.sh advisories
+
+fmt:
+	cargo fmt --all

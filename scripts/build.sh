@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds what hosts get: junioadm, junio-kubelet (cargo profile `ci`, static) and the bundle. Only what is missing or older.
+#   scripts/build.sh [binaries|bundle]     default: both
+# The bundle step compiles Kubernetes and friends on its first run (minutes); later runs only check digests of the inputs.
+source "$(dirname "$0")/common.sh"
+
+build_binaries() {
+  step "Building junioadm and junio-kubelet (log: $LOG_DIR/build.log)"
+  cargo build --manifest-path "$ROOT/Cargo.toml" --locked --profile ci -p junioadm -p junio-kubelet -p junio-bundle --bins 2>&1 |
+    tee "$LOG_DIR/build.log" | grep -E --line-buffered '^ *(Compiling junio|Finished|error|warning: unused)' >&2 || true
+  grep -q '^ *Finished' "$LOG_DIR/build.log" || { tail -n 40 "$LOG_DIR/build.log" >&2; fail "the Rust build failed (log: $LOG_DIR/build.log)"; }
+}
+
+build_bundle() {
+  step "Building the bundle (first run compiles Kubernetes: about 8 minutes on 2 cores)"
+  "$ROOT/scripts/bundle.sh" "$BUNDLE" || fail "the bundle could not be built" "scripts/bundle.sh $BUNDLE"
+}
+
+case "${1:-all}" in
+  binaries) build_binaries ;;
+  bundle) build_bundle ;;
+  all) build_binaries; build_bundle ;;
+  *) fail "unknown argument $1" "scripts/build.sh [binaries|bundle]" ;;
+esac
