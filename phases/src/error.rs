@@ -1,0 +1,194 @@
+//! Why a run stopped, with the phase it happened in.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use junio_api::Code;
+use junio_api::hint::{Hint, NextStep};
+
+use crate::phase_id::PhaseId;
+
+/// What exit code an error deserves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Bad options or configuration (2).
+    Usage,
+    /// A check failed and nothing was changed (3).
+    Preflight,
+    /// A phase failed (4).
+    Phase,
+    /// The user interrupted (130).
+    Interrupted,
+    /// A defect of junioadm (1).
+    Bug,
+}
+
+/// A failure and where it happened. `Display` does not repeat the cause; walk `source()`.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", headline(*.phase))]
+pub struct PhaseError {
+    /// The phase that failed; `None` before the first one.
+    pub phase: Option<PhaseId>,
+    #[source]
+    pub cause: Box<Cause>,
+}
+
+fn headline(phase: Option<PhaseId>) -> String {
+    phase.map_or_else(|| "cannot start".to_owned(), |phase| format!("phase {phase} failed"))
+}
+
+/// A preflight check that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFailure {
+    /// kubeadm's name of the check, the one that `--ignore-preflight-errors` takes.
+    pub check: String,
+    pub code: Code,
+    pub text: String,
+    pub next_step: NextStep,
+}
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    #[error("{} pre-flight {} failed", .0.len(), if .0.len() == 1 { "check" } else { "checks" })]
+    Preflight(Vec<CheckFailure>),
+    #[error("interrupted")]
+    Interrupted,
+    #[error("another run holds the lock {}: {owner}", .path.display())]
+    Locked { path: PathBuf, owner: String },
+    #[error("{what} did not happen within {}s{}", .after.as_secs(), blocked(.blocked_by.as_deref()))]
+    Timeout { what: String, after: Duration, blocked_by: Option<String> },
+    #[error("container {container} ended with exit code {exit_code}{}", log_tail(.last_lines))]
+    ContainerFailed { container: String, exit_code: i64, last_lines: Vec<String> },
+    #[error("{what} differs from what this configuration asks for: {difference}")]
+    CertificateDrift { what: String, difference: String },
+    #[error("{what} is missing, an earlier phase makes it")]
+    MissingInput { what: String, phase: PhaseId },
+    #[error("the configuration cannot be used: {0}")]
+    Config(String),
+    /// An error of one of our crates, with its own code and next step.
+    #[error(transparent)]
+    Other(#[from] OtherError),
+}
+
+/// An error of one of our crates.
+pub trait Failure: StdError + Hint + Send + Sync + 'static {}
+impl<T: StdError + Hint + Send + Sync + 'static> Failure for T {}
+
+/// Carries any [`Failure`] and speaks for it.
+#[derive(Debug)]
+pub struct OtherError(Box<dyn Failure>);
+
+impl fmt::Display for OtherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for OtherError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Cause {
+    /// Wraps an error of another crate.
+    pub fn other(error: impl Failure) -> Self {
+        Self::Other(OtherError(Box::new(error)))
+    }
+
+    /// Says in which phase it happened.
+    #[must_use]
+    pub fn in_phase(self, phase: PhaseId) -> PhaseError {
+        PhaseError { phase: Some(phase), cause: Box::new(self) }
+    }
+}
+
+/// `result.in_phase(id)?`
+pub trait InPhase<T> {
+    fn in_phase(self, phase: PhaseId) -> Result<T, PhaseError>;
+}
+
+impl<T, E: Into<Cause>> InPhase<T> for Result<T, E> {
+    fn in_phase(self, phase: PhaseId) -> Result<T, PhaseError> {
+        self.map_err(|error| error.into().in_phase(phase))
+    }
+}
+
+impl PhaseError {
+    /// For the exit code.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match &*self.cause {
+            Cause::Preflight(_) | Cause::Locked { .. } => ErrorClass::Preflight,
+            Cause::Interrupted => ErrorClass::Interrupted,
+            Cause::Config(_) => ErrorClass::Usage,
+            Cause::Other(other) if !other.0.expected() => ErrorClass::Bug,
+            _ => ErrorClass::Phase,
+        }
+    }
+
+    /// The failed checks, when preflight is what failed.
+    #[must_use]
+    pub fn failed_checks(&self) -> &[CheckFailure] {
+        match &*self.cause {
+            Cause::Preflight(checks) => checks,
+            _ => &[],
+        }
+    }
+}
+
+impl Hint for PhaseError {
+    fn code(&self) -> Code {
+        match &*self.cause {
+            Cause::Preflight(checks) => match checks.as_slice() {
+                [only] => only.code,
+                _ => Code("PREFLIGHT"),
+            },
+            Cause::Interrupted => Code("INTERRUPTED"),
+            Cause::Locked { .. } => Code("LOCKED"),
+            Cause::Timeout { .. } => Code("TIMEOUT"),
+            Cause::ContainerFailed { .. } => Code("CONTAINER-FAILED"),
+            Cause::CertificateDrift { .. } => Code("CERTIFICATE-DRIFT"),
+            Cause::MissingInput { .. } => Code("MISSING-INPUT"),
+            Cause::Config(_) => Code("CONFIG"),
+            Cause::Other(other) => other.0.code(),
+        }
+    }
+
+    fn next_step(&self) -> Option<NextStep> {
+        Some(match &*self.cause {
+            Cause::Preflight(checks) => match checks.as_slice() {
+                [only] => only.next_step.clone(),
+                _ => NextStep::command("junioadm preflight").because("nothing was changed on this host; repair what is listed and run it again"),
+            },
+            Cause::Interrupted => NextStep::command("junioadm init").because("what is done stays and is reused; `junioadm reset` removes it"),
+            Cause::Locked { .. } => return Some(NextStep::default().because("wait for the other run to end; the lock goes away with its process")),
+            Cause::Timeout { .. } => NextStep::command("junioadm init").because("a second run continues where this one stopped"),
+            Cause::ContainerFailed { container, .. } => {
+                NextStep::command(format!("docker logs {container}")).because("a control plane container that ends cannot become healthy")
+            }
+            Cause::CertificateDrift { .. } => {
+                NextStep::command("junioadm reset").because("certificates in use are never rewritten silently; renew them, or reset and init again")
+            }
+            Cause::MissingInput { phase, .. } => NextStep::command(format!("junioadm init phase {}", phase.name().replace('/', " "))),
+            Cause::Config(_) => NextStep::command("junioadm config validate --config FILE"),
+            Cause::Other(other) => return other.0.next_step(),
+        })
+    }
+
+    fn expected(&self) -> bool {
+        self.class() != ErrorClass::Bug
+    }
+}
+
+fn blocked(by: Option<&str>) -> String {
+    by.map_or_else(String::new, |by| format!(", blocked by: {by}"))
+}
+
+fn log_tail(lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("; its last {} log lines:\n{}", lines.len(), lines.join("\n")) }
+}
