@@ -12,9 +12,11 @@ pub mod names;
 pub mod paths;
 pub mod ports;
 pub mod secret;
+pub mod token;
 pub mod versions;
 pub mod yaml;
 
 pub use hint::{Code, Hint};
 pub use paths::Layout;
 pub use secret::Secret;
+pub use token::Token;

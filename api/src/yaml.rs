@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 pub struct ParseError {
     /// What is wrong, with line and column when known.
     pub message: String,
+    /// What is wrong, without its place.
+    pub reason: String,
     /// 1-based.
     pub line: Option<u64>,
     /// 1-based.
@@ -22,6 +24,12 @@ pub struct ParseError {
 #[derive(Debug, thiserror::Error)]
 #[error("value has no YAML form: {0}")]
 pub struct EmitError(String);
+
+impl EmitError {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
 
 /// Reads one YAML document.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
@@ -41,7 +49,9 @@ fn options() -> serde_saphyr::Options {
 fn parse_error(error: &serde_saphyr::Error) -> ParseError {
     let location = error.location();
     ParseError {
-        message: error.to_string(),
+        message: error.without_snippet().to_string(),
+        reason: serde_saphyr::MessageFormatter::format_message(&serde_saphyr::DefaultMessageFormatter, error.without_snippet())
+            .into_owned(),
         line: location.map(|l| l.line() as u64),
         column: location.map(|l| l.column() as u64),
     }

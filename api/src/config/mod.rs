@@ -1,1 +1,32 @@
-//! Configuration documents.
+//! Configuration documents: kubeadm.k8s.io/v1beta4 as it is, KubeletConfiguration, KubeProxyConfiguration.
+//!
+//! `load_init` reads, `defaults::apply` completes (pure: facts about the host are passed in), `validate` judges, `emit` writes.
+
+pub mod cluster;
+pub mod common;
+pub mod component;
+pub mod defaults;
+pub mod documents;
+pub mod emit;
+pub mod error;
+pub mod init;
+pub mod join;
+mod macros;
+pub mod reset;
+mod split;
+mod subnets;
+mod tree;
+pub mod upgrade;
+pub mod validate;
+
+pub use cluster::{ClusterConfiguration, EncryptionAlgorithm};
+pub use common::{ApiEndpoint, Arg, NodeRegistration, Taint, Timeouts};
+pub use component::ComponentConfig;
+pub use defaults::HostFacts;
+pub use documents::{Documents, InitDocuments, JoinDocuments, Kind, load, load_init, load_join, load_reset, locate};
+pub use error::{ConfigError, FieldError, Place, Problem, Warning};
+pub use init::{BootstrapToken, InitConfiguration};
+pub use join::JoinConfiguration;
+pub use reset::ResetConfiguration;
+pub use upgrade::UpgradeConfiguration;
+pub use validate::validate;
