@@ -1,0 +1,24 @@
+//! The kubelet's HTTPS server on port 10250. It reads the kubelet's state and never changes it.
+//!
+//! Source of paths, parameters and texts: `pkg/kubelet/server` of Kubernetes v1.36.
+
+mod authentication;
+mod authorization;
+mod error;
+mod exec;
+mod listener;
+mod logs;
+mod lookup;
+mod pods;
+mod port_forward;
+mod query;
+mod router;
+mod state;
+pub mod stream;
+mod tls;
+
+pub use authentication::Identity;
+pub use error::ServerError;
+pub use listener::serve;
+pub use state::{AuthorizationMode, ServerOptions, ServerState};
+pub use tls::ServingCertificate;
