@@ -1,0 +1,172 @@
+//! Services that outlive us: systemd units where systemd is process 1, otherwise a process of our own that keeps the
+//! program running (`junioadm supervise NAME`, see [`crate::supervisor`]).
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use serde::{Deserialize, Serialize};
+
+use crate::command::Command;
+use crate::error::HostError;
+use crate::facts::InitSystem;
+use crate::host::Host;
+use crate::supervisor::{self, SupervisorState};
+
+const STOP_SECONDS: u64 = 40;
+
+/// A service and, for supervised hosts, how its program is started. With systemd the unit file says that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSpec {
+    /// Without `.service`.
+    pub name: String,
+    pub program: PathBuf,
+    /// `$NAME` stands for the words of a variable of the environment file.
+    pub args: Vec<String>,
+    pub environment_file: PathBuf,
+    pub log: PathBuf,
+}
+
+/// Who keeps services running on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceManager {
+    Systemd,
+    Supervised,
+}
+
+impl ServiceManager {
+    #[must_use]
+    pub fn of(init: &InitSystem) -> Self {
+        match init {
+            InitSystem::Systemd => Self::Systemd,
+            InitSystem::Other => Self::Supervised,
+        }
+    }
+
+    /// Starts a service, or starts it anew, and does not wait until it is ready.
+    pub async fn restart(self, host: &dyn Host, service: &ServiceSpec) -> Result<(), HostError> {
+        match self {
+            Self::Systemd => {
+                systemctl(host, &["daemon-reload"]).await?;
+                systemctl(host, &["restart", "--no-block", &service.name]).await
+            }
+            Self::Supervised => {
+                self.stop(host, &service.name).await?;
+                spawn_supervisor(host, service).await
+            }
+        }
+    }
+
+    /// Lets it start at boot. A supervised host has no boot of its own: nothing to do.
+    pub async fn enable(self, host: &dyn Host, name: &str) -> Result<(), HostError> {
+        match self {
+            Self::Systemd => systemctl(host, &["enable", "--quiet", name]).await,
+            Self::Supervised => Ok(()),
+        }
+    }
+
+    /// Stops it and waits until it is gone; one that is not there is fine.
+    pub async fn stop(self, host: &dyn Host, name: &str) -> Result<(), HostError> {
+        match self {
+            Self::Systemd if self.is_known(host, name).await? => systemctl(host, &["stop", name]).await,
+            Self::Systemd => Ok(()),
+            Self::Supervised => stop_supervised(host, name).await,
+        }
+    }
+
+    /// Forgets it at boot; to be called before its unit file is removed.
+    pub async fn disable(self, host: &dyn Host, name: &str) -> Result<(), HostError> {
+        match self {
+            Self::Systemd if self.is_known(host, name).await? => systemctl(host, &["disable", "--quiet", name]).await,
+            Self::Systemd => Ok(()),
+            Self::Supervised => {
+                host.remove_file(&supervisor::description_path(host.layout(), name)).await?;
+                host.remove_file(&supervisor::state_path(host.layout(), name)).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Makes the manager forget removed unit files.
+    pub async fn reload(self, host: &dyn Host) -> Result<(), HostError> {
+        match self {
+            Self::Systemd => systemctl(host, &["daemon-reload"]).await,
+            Self::Supervised => Ok(()),
+        }
+    }
+
+    /// True while its program runs or is being started.
+    pub async fn is_active(self, host: &dyn Host, name: &str) -> Result<bool, HostError> {
+        match self {
+            Self::Systemd => {
+                let output = host.run(&Command::new("systemctl", ["is-active", name])).await?;
+                Ok(matches!(output.stdout_text().as_str(), "active" | "activating" | "reloading"))
+            }
+            Self::Supervised => Ok(matches!(supervisor::state(host.layout(), name)?, SupervisorState::Running { .. })),
+        }
+    }
+
+    async fn is_known(self, host: &dyn Host, name: &str) -> Result<bool, HostError> {
+        let output = host.run(&Command::new("systemctl", ["show", "--property=LoadState", "--value", name])).await?;
+        Ok(output.stdout_text() == "loaded")
+    }
+
+    /// What a user types to see its log.
+    #[must_use]
+    pub fn log_command(self, service: &ServiceSpec) -> String {
+        match self {
+            Self::Systemd => format!("journalctl -u {}", service.name),
+            Self::Supervised => format!("tail -n 50 {}", service.log.display()),
+        }
+    }
+}
+
+async fn systemctl(host: &dyn Host, args: &[&str]) -> Result<(), HostError> {
+    host.run_ok(&Command::new("systemctl", args.iter().copied())).await.map(|_| ())
+}
+
+async fn spawn_supervisor(host: &dyn Host, service: &ServiceSpec) -> Result<(), HostError> {
+    let layout = host.layout();
+    let description = supervisor::description_path(layout, &service.name);
+    if let Some(parent) = description.parent() {
+        host.create_dir(parent, 0o700).await?;
+    }
+    let text = serde_json::to_vec_pretty(service).map_err(|source| HostError::ServiceDescription { name: service.name.clone(), source })?;
+    host.write(&description, &text, 0o600).await?;
+    if let Some(parent) = service.log.parent() {
+        host.create_dir(parent, 0o755).await?;
+    }
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&service.log)
+        .map_err(|source| HostError::Write { path: service.log.clone(), source })?;
+    let again = log.try_clone().map_err(|source| HostError::Write { path: service.log.clone(), source })?;
+    let program = std::env::current_exe().map_err(|source| HostError::Spawn { program: "junioadm".to_owned(), source })?;
+    // Not waited for: it outlives us by design, and process 1 reaps it.
+    std::process::Command::new(&program)
+        .args(["supervise", &service.name])
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(again)
+        .spawn()
+        .map(|_| ())
+        .map_err(|source| HostError::Spawn { program: program.display().to_string(), source })
+}
+
+async fn stop_supervised(host: &dyn Host, name: &str) -> Result<(), HostError> {
+    let SupervisorState::Running { pid, .. } = supervisor::state(host.layout(), name)? else { return Ok(()) };
+    // Ended between the look and the signal is as good as stopped.
+    let _ = kill(pid, Signal::SIGTERM);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(STOP_SECONDS);
+    while matches!(supervisor::state(host.layout(), name)?, SupervisorState::Running { .. }) {
+        if tokio::time::Instant::now() > deadline {
+            return Err(HostError::CommandTimeout { command: format!("stopping {name}"), seconds: STOP_SECONDS });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
