@@ -17,6 +17,8 @@ use crate::{images, names, ports, versions};
 /// Docker Engine's socket, in the notation of `criSocket`.
 pub const DOCKER_SOCKET: &str = "unix:///run/docker.sock";
 pub const SERVICE_SUBNET: &str = "10.96.0.0/12";
+/// Taken when the network is ours and no pod subnet is given; kubeadm has no default for it.
+pub const POD_SUBNET: &str = "10.244.0.0/16";
 pub const DNS_DOMAIN: &str = "cluster.local";
 pub const CERTIFICATES_DIR: &str = "/etc/kubernetes/pki";
 pub const CLUSTER_NAME: &str = "kubernetes";

@@ -210,18 +210,20 @@ fn place(location: Location) -> Place {
 }
 
 fn malformed(error: &yaml::ParseError) -> ConfigError {
-    ConfigError::new(Problem::Malformed(error.reason.clone()), error_place(error))
+    // The parser talks to programmers in its last clause.
+    let reason = error.reason.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    ConfigError::new(Problem::Malformed(reason.to_owned()), error_place(error))
 }
 
 fn error_place(error: &yaml::ParseError) -> Option<Place> {
     Some(Place { line: error.line?, column: error.column? })
 }
 
-/// Serde's ``unknown field `x`, expected one of `a`, `b` `` as our own shorter text.
+/// The parser's "unknown field `x`, expected one of a, b" as our own shorter text.
 fn unknown_field(error: &yaml::ParseError, kind: Kind) -> Option<ConfigError> {
     let (_, rest) = error.reason.split_once("unknown field `")?;
-    let (field, expected) = rest.split_once('`')?;
-    let known = expected.split('`').skip(1).step_by(2);
+    let (field, rest) = rest.split_once('`')?;
+    let known = rest.split_once("one of ").map_or("", |(_, known)| known).split(", ");
     let suggestion = nearest(field, known.filter(|name| !["apiVersion", "kind"].contains(name)));
     let problem = Problem::UnknownField { kind, field: field.to_owned(), suggestion };
     Some(ConfigError::new(problem, error_place(error)))

@@ -13,6 +13,7 @@ pub mod init;
 pub mod join;
 mod macros;
 pub mod reset;
+pub mod samples;
 mod split;
 mod subnets;
 mod tree;
