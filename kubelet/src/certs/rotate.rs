@@ -1,0 +1,162 @@
+//! The kubelet's client certificate: taken over from the kubeconfig, renewed in time, exchanged without a restart.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use junio_api::Secret;
+use junio_pki::kubeconfig::Kubeconfig;
+use junio_pki::parsed::ParsedCertificate;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{ApiClient, CertsError};
+use super::request;
+use super::store::ClientStore;
+
+/// A wall clock may jump, so no sleep is longer than this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// Takes the certificate that an installer embedded in the kubeconfig into the store, if the store has none; `true` when
+/// it did. `kubelet-finalize` then lets the kubeconfig refer to the store.
+pub fn adopt(kubeconfig: &Path, files: &ClientStore) -> Result<bool, CertsError> {
+    if files.current()?.is_some() {
+        return Ok(false);
+    }
+    let Some(config) = Kubeconfig::load(kubeconfig)? else { return Ok(false) };
+    let Some((_, Some(named))) = config.current() else { return Ok(false) };
+    let (Some(certificate), Some(key)) = (&named.user.client_certificate_data, &named.user.client_key_data) else {
+        return Ok(false);
+    };
+    let (Some(certificate), Some(key)) = (decode(certificate), decode(key)) else { return Ok(false) };
+    files.install(&certificate, &Secret::new(key))?;
+    Ok(true)
+}
+
+fn decode(base64: &str) -> Option<String> {
+    use base64::Engine as _;
+    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(base64.trim()).ok()?).ok()
+}
+
+/// Renews the certificate each time 70 to 90 % of its life is over, until `cancel`. Failures are retried and logged; the
+/// old certificate stays in use.
+pub async fn rotate_forever(api: ApiClient, files: ClientStore, node_name: String, cancel: CancellationToken) {
+    let fraction = 0.7 + 0.2 * rand::random::<f64>();
+    let mut retry = FIRST_RETRY;
+    loop {
+        let left = match files.current() {
+            Ok(Some(certificate)) => until_rotation(&certificate, fraction, SystemTime::now()),
+            Ok(None) => Duration::ZERO,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "client certificate cannot be read");
+                Duration::ZERO
+            }
+        };
+        let pause = if left.is_zero() {
+            match renew(&api, &files, &node_name).await {
+                Ok(()) => {
+                    tracing::info!("client certificate renewed");
+                    retry = FIRST_RETRY;
+                    Duration::ZERO
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "client certificate not renewed");
+                    let pause = retry;
+                    retry = (retry * 2).min(LAST_RETRY);
+                    pause
+                }
+            }
+        } else {
+            left.min(LONGEST_SLEEP)
+        };
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// One renewal: request, wait, install, let the kubeconfig refer to the new file, reconnect.
+pub async fn renew(api: &ApiClient, files: &ClientStore, node_name: &str) -> Result<(), CertsError> {
+    let pair = junio_pki::csr::node_client(node_name)?;
+    let chain = request::node_client(api.current(), &pair.pem).await?;
+    check(&chain, &pair.key)?;
+    files.install(&chain, &pair.key)?;
+    if let Some(mut config) = Kubeconfig::load(api.kubeconfig())? {
+        config.point_to_client_file(&files.current_path());
+        config.write(api.kubeconfig())?;
+    }
+    api.reload()
+}
+
+/// TLS bootstrap: uses a bootstrap kubeconfig's token for the first certificate and writes the kubeconfig.
+pub async fn bootstrap(
+    bootstrap_kubeconfig: &Path,
+    kubeconfig: &Path,
+    files: &ClientStore,
+    node_name: &str,
+) -> Result<(), CertsError> {
+    let api = ApiClient::from_kubeconfig(bootstrap_kubeconfig)?;
+    let pair = junio_pki::csr::node_client(node_name)?;
+    let chain = request::node_client(api.current(), &pair.pem).await?;
+    check(&chain, &pair.key)?;
+    files.install(&chain, &pair.key)?;
+    let absent = || CertsError::Incomplete { path: bootstrap_kubeconfig.to_owned() };
+    let config = Kubeconfig::load(bootstrap_kubeconfig)?.ok_or_else(absent)?;
+    let server = config.current().map(|(cluster, _)| cluster.server.clone()).ok_or_else(absent)?;
+    let ca = config.ca_pem(bootstrap_kubeconfig)?.ok_or_else(absent)?;
+    Kubeconfig::for_bootstrapped_kubelet(&server, &ca, &files.current_path()).write(kubeconfig)?;
+    Ok(())
+}
+
+/// A signed certificate must belong to the key that asked for it.
+fn check(chain: &str, key: &Secret<String>) -> Result<(), CertsError> {
+    let certificate = ParsedCertificate::from_pem(chain, "signed client certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| CertsError::Mismatch)?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(key).map_err(|_| CertsError::Mismatch)?;
+    let matches = key.public_key().is_some_and(|public| public.as_ref() == certificate.spki);
+    if matches { Ok(()) } else { Err(CertsError::Mismatch) }
+}
+
+fn until_rotation(certificate: &ParsedCertificate, fraction: f64, now: SystemTime) -> Duration {
+    let life = certificate.not_after.duration_since(certificate.not_before).unwrap_or_default();
+    let deadline = certificate.not_before + life.mul_f64(fraction);
+    deadline.duration_since(now).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_installers_certificate_is_taken_over_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (kubeconfig, files) = (directory.path().join("kubelet.conf"), ClientStore::new(directory.path().join("pki")));
+        let pair = junio_pki::csr::self_signed_serving(&["system:node:a".to_owned()], &[]).expect("a pair");
+        Kubeconfig::with_client_certificate("kubernetes", "https://127.0.0.1:6443", &pair.pem, "u", &pair.pem, &pair.key)
+            .write(&kubeconfig)
+            .expect("writes");
+        assert!(adopt(&kubeconfig, &files).expect("adopts"));
+        assert!(!adopt(&kubeconfig, &files).expect("keeps"));
+        check(&std::fs::read_to_string(files.current_path()).expect("readable"), &pair.key).expect("belongs together");
+    }
+
+    #[test]
+    fn a_foreign_key_is_refused() {
+        let pair = |name: &str| junio_pki::csr::self_signed_serving(&[name.to_owned()], &[]).expect("a pair");
+        assert!(matches!(check(&pair("a").pem, &pair("b").key), Err(CertsError::Mismatch)));
+    }
+
+    #[test]
+    fn rotation_is_due_at_a_fraction_of_the_life() {
+        let pair = junio_pki::csr::self_signed_serving(&["a".to_owned()], &[]).expect("a pair");
+        let certificate = ParsedCertificate::from_pem(&pair.pem, "test").expect("parses");
+        let life = certificate.not_after.duration_since(certificate.not_before).expect("positive");
+        let at = |fraction: f64| certificate.not_before + life.mul_f64(fraction);
+        assert!(until_rotation(&certificate, 0.7, at(0.71)).is_zero());
+        assert!(until_rotation(&certificate, 0.7, at(0.69)) > Duration::ZERO);
+    }
+}
