@@ -1,3 +1,4 @@
 //! junio-kubelet: the node agent that runs pods on Docker Engine beside the stock Kubernetes control plane.
 
+pub mod network;
 pub mod runtime;
