@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"junioadm.io/bundle/xtables"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
@@ -49,6 +50,12 @@ func main() {
 		sort.Strings(names)
 		fmt.Fprintf(os.Stderr, "usage: %s {%s} [flags]\n", filepath.Base(os.Args[0]), strings.Join(names, "|"))
 		os.Exit(2)
+	}
+	if name == "kube-proxy" {
+		// Before anything looks for iptables in PATH. On failure the image's default (nft) is used.
+		if _, err := xtables.Choose(); err != nil {
+			fmt.Fprintf(os.Stderr, "kube-proxy: choosing iptables: %v\n", err)
+		}
 	}
 	command := construct()
 	if name == "kubectl" {

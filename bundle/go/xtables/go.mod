@@ -1,0 +1,3 @@
+module junioadm.io/bundle/xtables
+
+go 1.26.0
