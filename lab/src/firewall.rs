@@ -31,7 +31,8 @@ pub(crate) async fn release(name: &LabName) -> Result<(), LabError> {
     for rule in rules().await? {
         if rule_lab(&rule).as_deref() == Some(name.as_str()) {
             let mut arguments = vec!["-D"];
-            arguments.extend(rule.split_whitespace().skip(1));
+            // the comment comes back in quotes, which no shell takes away here
+            arguments.extend(rule.split_whitespace().skip(1).map(|word| word.trim_matches('"')));
             iptables(&arguments).await?;
         }
     }

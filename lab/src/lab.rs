@@ -57,8 +57,8 @@ impl Lab {
         })
     }
 
-    /// The ssh client, ready to be run with the caller's own streams: a shell on the host, or `command` word by word.
-    /// `terminal` asks for a terminal on the host as well.
+    /// The ssh client, ready to be run with the caller's own streams: a shell on the host; one word of `command` is a script
+    /// for the host's shell, several words reach the program as they are. `terminal` asks for a terminal with a command too.
     ///
     /// # Errors
     /// As [`Lab::host`].

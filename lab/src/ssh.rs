@@ -61,7 +61,7 @@ fn client_config(hosts: &[LabHost], key: &Path, known_hosts: &Path) -> String {
     config
 }
 
-/// The ssh client for a host: interactive without a command, with a terminal only if the caller has one.
+/// The ssh client for a host: interactive without a command, else several words as they are, or one as a shell script.
 pub(crate) fn command(state: &StateDir, host: &str, command: &[String], terminal: bool) -> std::process::Command {
     let mut ssh = std::process::Command::new("ssh");
     ssh.arg("-F").arg(state.path("ssh_config"));
@@ -69,9 +69,12 @@ pub(crate) fn command(state: &StateDir, host: &str, command: &[String], terminal
         ssh.arg("-t");
     }
     ssh.arg(host);
-    if !command.is_empty() {
+    match command {
+        [] => {}
+        // one word is a script for the host's shell, as with ssh itself
+        [script] => drop(ssh.arg("--").arg(script)),
         // ssh joins its arguments with blanks and the host's shell splits them again
-        ssh.arg("--").arg(command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "));
+        words => drop(ssh.arg("--").arg(words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "))),
     }
     ssh
 }
