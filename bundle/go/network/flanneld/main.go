@@ -88,7 +88,7 @@ func run(parent context.Context, options options) error {
 	}
 
 	previous := readSubnetFile(options.subnetFile)
-	if err := manageTraffic(ctx, options, config, previous, network); err != nil {
+	if err := manageTraffic(ctx, &tasks, options, config, previous, network); err != nil {
 		return err
 	}
 	lease := network.Lease()
@@ -115,14 +115,17 @@ func run(parent context.Context, options options) error {
 }
 
 // manageTraffic removes the rules of the mode that is not used and keeps those of the other one in place.
-func manageTraffic(ctx context.Context, options options, config *subnet.Config, previous previousSubnet, network backend.Network) error {
+func manageTraffic(ctx context.Context, tasks *sync.WaitGroup, options options, config *subnet.Config, previous previousSubnet, network backend.Network) error {
 	used, unused := trafficmngr.TrafficManager(&iptables.IPTablesManager{}), trafficmngr.TrafficManager(&nftables.NFTablesManager{})
 	if config.EnableNFTables {
 		used, unused = unused, used
 	}
-	if err := unused.CleanUp(ctx); err != nil {
-		log.Warningf("rules of the unused traffic manager stay: %v", err)
-	}
+	// What an earlier flanneld in the other mode left behind is nobody's precondition: the node need not wait for it.
+	tasks.Go(func() {
+		if err := unused.CleanUp(ctx); err != nil {
+			log.Warningf("rules of the unused traffic manager stay: %v", err)
+		}
+	})
 	if err := used.Init(ctx); err != nil {
 		return fmt.Errorf("starting the traffic manager: %w", err)
 	}
