@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what hosts get: junioadm, junio-kubelet (cargo profile `ci`, static) and the bundle. Only what is missing or older.
 #   scripts/build.sh [binaries|bundle]     default: both
-# The bundle step compiles Kubernetes and friends on its first run (minutes); later runs only check digests of the inputs.
+# The bundle step compiles Kubernetes and friends on its first run (minutes); later runs reuse what is compiled.
 source "$(dirname "$0")/common.sh"
 
 build_binaries() {
@@ -12,8 +12,10 @@ build_binaries() {
 }
 
 build_bundle() {
-  step "Building the bundle (first run compiles Kubernetes: about 8 minutes on 2 cores)"
-  "$ROOT/scripts/bundle.sh" "$BUNDLE" || fail "the bundle could not be built" "scripts/bundle.sh $BUNDLE"
+  step "Building the bundle (the first run compiles Kubernetes: about 8 minutes on 2 cores; log: $LOG_DIR/bundle.log)"
+  "$BIN_DIR/junio-bundle" build --out "$BUNDLE" --kubelet "$BIN_DIR/junio-kubelet" --junioadm "$BIN_DIR/junioadm" 2>&1 |
+    tee "$LOG_DIR/bundle.log" | sed 's/^/    /' >&2 || fail "the bundle could not be built (log: $LOG_DIR/bundle.log)"
+  note "bundle: $BUNDLE ($(du -h --apparent-size "$BUNDLE" | cut -f1))"
 }
 
 case "${1:-all}" in

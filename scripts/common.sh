@@ -10,7 +10,7 @@ TARGET=x86_64-unknown-linux-musl
 # Binaries that tests and `make cluster` use (cargo profile `ci`).
 BIN_DIR=$CARGO_TARGET_DIR/$TARGET/ci
 # The bundle that `make cluster` and the machine ring put on hosts.
-BUNDLE=${JUNIOADM_BUNDLE:-$CACHE/bundle/bundle.jbundle}
+BUNDLE=${JUNIOADM_BUNDLE:-$CACHE/bundle.jbundle}
 LOG_DIR=$CACHE/log
 TOOLS_DIR=$CACHE/tools
 mkdir -p "$LOG_DIR"

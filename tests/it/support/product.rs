@@ -26,5 +26,5 @@ fn bundle_path() -> PathBuf {
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    cache.expect("HOME is set").join("junioadm/bundle/bundle.jbundle")
+    cache.expect("HOME is set").join("junioadm/bundle.jbundle")
 }
