@@ -2,3 +2,7 @@
 
 pub mod network;
 pub mod runtime;
+pub mod certs;
+pub mod container_spec;
+pub mod objects;
+pub mod volume;

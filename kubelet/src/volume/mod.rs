@@ -1,0 +1,22 @@
+//! The volumes of pods: made before the containers, refreshed at each sync, removed with the pod. All state is below
+//! `pods/UID/` of the kubelet's directory.
+
+mod atomic_writer;
+mod cleanup;
+mod downward;
+mod empty_dir;
+mod error;
+mod host_path;
+mod manager;
+mod mount_table;
+mod ownership;
+mod payload;
+mod projected;
+mod subpath;
+mod tmpfs;
+
+pub use atomic_writer::{FileProjection, Payload, write_atomically};
+pub use error::VolumeError;
+pub use manager::{PodVolumes, VolumeManager, is_read_only_volume};
+pub use mount_table::{MountEntry, mount_table, mounts_below};
+pub use subpath::{SubpathError, SubpathRequest, prepare_subpath};
