@@ -13,7 +13,7 @@ build_binaries() {
 
 build_bundle() {
   step "Building the bundle (the first run compiles Kubernetes: about 8 minutes on 2 cores; log: $LOG_DIR/bundle.log)"
-  "$BIN_DIR/junio-bundle" build --out "$BUNDLE" --kubelet "$BIN_DIR/junio-kubelet" --junioadm "$BIN_DIR/junioadm" 2>&1 |
+  "$BIN_DIR/junio-bundle" build --source "$ROOT/bundle" --out "$BUNDLE" --kubelet "$BIN_DIR/junio-kubelet" --junioadm "$BIN_DIR/junioadm" 2>&1 |
     tee "$LOG_DIR/bundle.log" | sed 's/^/    /' >&2 || fail "the bundle could not be built (log: $LOG_DIR/bundle.log)"
   note "bundle: $BUNDLE ($(du -h --apparent-size "$BUNDLE" | cut -f1))"
 }

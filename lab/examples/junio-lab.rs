@@ -82,7 +82,9 @@ async fn run(arguments: &[String]) -> Result<ExitCode, LabError> {
                 eprintln!("{lab:?}");
             }
         }
-        _ => eprintln!("up NAME HOSTS SUITE [BIN_DIR BUNDLE [cluster]] | ssh NAME HOST [COMMAND...] | kubeconfig NAME | down NAME|--all | list"),
+        _ => eprintln!(
+            "up NAME HOSTS SUITE [BIN_DIR BUNDLE [cluster]] | ssh NAME HOST [COMMAND...] | kubeconfig NAME | down NAME|--all | list"
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -38,9 +38,9 @@ impl LabSubnet {
             .map(Self)
             .find(|candidate| {
                 let network = candidate.network();
-                !taken.iter().any(|other| {
-                    other.prefix_len() >= 16 && (other.contains(&network) || network.contains(other))
-                })
+                !taken
+                    .iter()
+                    .any(|other| other.prefix_len() >= 16 && (other.contains(&network) || network.contains(other)))
             })
             .ok_or(LabError::NoSubnet)
     }

@@ -14,7 +14,13 @@ use tokio_util::io::ReaderStream;
 use crate::LabError;
 
 /// Adds one regular file that belongs to root. `path` is below the root, without a leading `/`.
-pub(crate) fn append_file(archive: &mut Builder<impl std::io::Write>, path: &str, mode: u32, content: impl Read, size: u64) -> std::io::Result<()> {
+pub(crate) fn append_file(
+    archive: &mut Builder<impl std::io::Write>,
+    path: &str,
+    mode: u32,
+    content: impl Read,
+    size: u64,
+) -> std::io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_size(size);
     header.set_mode(mode);
@@ -26,7 +32,11 @@ pub(crate) fn append_file(archive: &mut Builder<impl std::io::Write>, path: &str
 }
 
 /// Adds a directory that belongs to root.
-pub(crate) fn append_directory(archive: &mut Builder<impl std::io::Write>, path: &str, mode: u32) -> std::io::Result<()> {
+pub(crate) fn append_directory(
+    archive: &mut Builder<impl std::io::Write>,
+    path: &str,
+    mode: u32,
+) -> std::io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_size(0);
@@ -48,7 +58,13 @@ pub(crate) async fn upload_archive(docker: &Docker, container: &str, archive: &P
 }
 
 /// Writes one file on a host; its directory must exist. An existing file is replaced, not written over.
-pub(crate) async fn write_file(docker: &Docker, container: &str, path: &str, mode: u32, content: &[u8]) -> Result<(), LabError> {
+pub(crate) async fn write_file(
+    docker: &Docker,
+    container: &str,
+    path: &str,
+    mode: u32,
+    content: &[u8],
+) -> Result<(), LabError> {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
     let directory = if directory.is_empty() { "/" } else { directory };
     let mut archive = Builder::new(Vec::new());

@@ -45,8 +45,10 @@ pub async fn down_all(progress: &dyn Progress) -> Result<Vec<LabName>, LabError>
 /// Removes all that is left of a lab. The state directory goes last: while it exists, the lab is known.
 pub(crate) async fn remove(docker: &Docker, name: &LabName) -> Result<(), LabError> {
     let containers = lab::containers(docker, Some(name)).await?;
-    try_join_all(containers.iter().filter_map(|container| container.id.as_deref()).map(|id| remove_container(docker, id)))
-        .await?;
+    try_join_all(
+        containers.iter().filter_map(|container| container.id.as_deref()).map(|id| remove_container(docker, id)),
+    )
+    .await?;
     network::remove(docker, name).await?;
     firewall::release(name).await?;
     StateDir::of(name)?.remove()

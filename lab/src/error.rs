@@ -12,7 +12,9 @@ pub enum LabError {
     Name { name: String },
     #[error("a lab needs between 1 and 200 hosts, not {hosts}")]
     HostCount { hosts: usize },
-    #[error("making a cluster of {control_planes} control-plane hosts and {workers} workers is not supported yet; one control-plane host is")]
+    #[error(
+        "making a cluster of {control_planes} control-plane hosts and {workers} workers is not supported yet; one control-plane host is"
+    )]
     ClusterShape { control_planes: usize, workers: usize },
     #[error("lab hosts need root on this machine")]
     NotRoot,
@@ -23,9 +25,16 @@ pub enum LabError {
     #[error("lab {name} exists already with {found}, which is not what was asked for ({wanted})")]
     Exists { name: String, found: String, wanted: String },
     #[error("Docker Engine on this machine does not answer")]
-    EngineUnreachable { #[source] source: bollard::errors::Error },
+    EngineUnreachable {
+        #[source]
+        source: bollard::errors::Error,
+    },
     #[error("Docker could not {operation}")]
-    Engine { operation: String, #[source] source: bollard::errors::Error },
+    Engine {
+        operation: String,
+        #[source]
+        source: bollard::errors::Error,
+    },
     #[error("{program} is not installed on this machine")]
     ToolMissing { program: &'static str },
     #[error("{command} failed: {stderr}")]
@@ -35,9 +44,18 @@ pub enum LabError {
     #[error("no free network for a lab is left in 10.77.0.0/16")]
     NoSubnet,
     #[error("could not {operation} {path}")]
-    File { operation: &'static str, path: PathBuf, #[source] source: io::Error },
+    File {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("the state file {path} of a lab is damaged")]
-    State { path: PathBuf, #[source] source: serde_json::Error },
+    State {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("neither XDG_STATE_HOME, XDG_CACHE_HOME nor HOME says where lab state and caches belong")]
     NoHome,
     #[error("{what} was not found at {looked}")]
@@ -103,8 +121,10 @@ impl Hint for LabError {
                 .because("a lab is never reshaped; take it down or choose another name"),
             Self::State { path, .. } => NextStep::command("junioadm lab down --all")
                 .because(format!("{} can not be read; down works without it", path.display())),
-            Self::ClusterShape { .. } => NextStep::command("junioadm lab up NAME --control-planes 3 --workers 2 --hosts-only")
-                .because("hosts without a cluster can be made in any number"),
+            Self::ClusterShape { .. } => {
+                NextStep::command("junioadm lab up NAME --control-planes 3 --workers 2 --hosts-only")
+                    .because("hosts without a cluster can be made in any number")
+            }
             Self::EngineUnreachable { .. } => NextStep::command("docker info")
                 .because("a lab's hosts are containers of this machine's own Docker Engine"),
             Self::ToolMissing { program } => NextStep::command(format!("apt-get install {}", package_of(program))),

@@ -68,7 +68,9 @@ pub(crate) async fn stream(
         while let Some(chunk) = chunks.next().await {
             match chunk.map_err(failed())? {
                 LogOutput::StdErr { message } => output(OutputStream::Stderr, &message),
-                LogOutput::StdOut { message } | LogOutput::Console { message } => output(OutputStream::Stdout, &message),
+                LogOutput::StdOut { message } | LogOutput::Console { message } => {
+                    output(OutputStream::Stdout, &message)
+                }
                 LogOutput::StdIn { .. } => {}
             }
         }

@@ -19,10 +19,8 @@ fn comment(name: &LabName) -> String {
 pub(crate) async fn isolate(name: &LabName, subnet: LabSubnet) -> Result<(), LabError> {
     let bridge = subnet.bridge();
     let comment = comment(name);
-    iptables(&[
-        "-I", CHAIN, "-i", &bridge, "!", "-o", &bridge, "-m", "comment", "--comment", &comment, "-j", "REJECT",
-    ])
-    .await?;
+    iptables(&["-I", CHAIN, "-i", &bridge, "!", "-o", &bridge, "-m", "comment", "--comment", &comment, "-j", "REJECT"])
+        .await?;
     Ok(())
 }
 

@@ -123,7 +123,9 @@ impl LabHost {
     pub(crate) async fn wait_ready(&self) -> Result<String, LabError> {
         match tokio::time::timeout(READY_DEADLINE, self.ready()).await {
             Ok(result) => result,
-            Err(_) => Err(self.not_ready(format!("its system did not come up within {} s", READY_DEADLINE.as_secs())).await),
+            Err(_) => {
+                Err(self.not_ready(format!("its system did not come up within {} s", READY_DEADLINE.as_secs())).await)
+            }
         }
     }
 
@@ -192,8 +194,9 @@ pub(crate) struct HostPlan<'a> {
 
 impl HostPlan<'_> {
     fn body(&self, host: &LabHost) -> ContainerCreateBody {
-        let names: String =
-            (1..=self.hosts).map(|number| format!("{} {}\\n", self.subnet.host(number), host.lab.host(number))).collect();
+        let names: String = (1..=self.hosts)
+            .map(|number| format!("{} {}\\n", self.subnet.host(number), host.lab.host(number)))
+            .collect();
         let labels = [
             (LABEL_LAB, host.lab.to_string()),
             (LABEL_HOST, host.name.clone()),

@@ -47,9 +47,10 @@ impl Suite {
 
     /// Packages beyond a minimal root. What a plain host with Docker has, and what tests look at a host with.
     fn packages(self) -> String {
-        let mut packages = "systemd,systemd-sysv,dbus,openssh-server,docker.io,iptables,nftables,ipset,iproute2,iputils-ping,\
+        let mut packages =
+            "systemd,systemd-sysv,dbus,openssh-server,docker.io,iptables,nftables,ipset,iproute2,iputils-ping,\
              conntrack,kmod,procps,curl,ca-certificates,sudo,busybox-static,socat,ethtool,openssl"
-            .to_owned();
+                .to_owned();
         // From trixie on the client is a package of its own.
         if self == Self::Trixie {
             packages.push_str(",docker-cli");
@@ -100,7 +101,8 @@ const OPTIONS: [&str; 8] = [
 /// The first 12 hex digits of the SHA-256 of all that makes the image.
 fn recipe_hash(suite: Suite) -> String {
     let mut hash = Sha256::new();
-    for part in [suite.name(), &suite.packages()].into_iter().chain(OPTIONS).chain(FILES.map(|(_, _, content)| content)) {
+    for part in [suite.name(), &suite.packages()].into_iter().chain(OPTIONS).chain(FILES.map(|(_, _, content)| content))
+    {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -140,7 +142,8 @@ async fn build(suite: Suite, archive: &Path, cancel: &CancellationToken) -> Resu
     for (name, mode, content) in FILES {
         let path = recipe.join(name);
         fs::write(&path, content).map_err(LabError::file("write", &path))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(LabError::file("set the mode of", &path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+            .map_err(LabError::file("set the mode of", &path))?;
     }
     let log_path = cache.join(format!("build-{suite}.log"));
     let log = File::create(&log_path).map_err(LabError::file("create", &log_path))?;

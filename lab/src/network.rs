@@ -47,10 +47,11 @@ pub(crate) async fn create(
         ])),
         ..NetworkCreateRequest::default()
     };
-    docker
-        .create_network(request)
-        .await
-        .map_err(LabError::engine(format!("create the network {} ({})", network_name(name), subnet.network())))?;
+    docker.create_network(request).await.map_err(LabError::engine(format!(
+        "create the network {} ({})",
+        network_name(name),
+        subnet.network()
+    )))?;
     Ok(subnet)
 }
 

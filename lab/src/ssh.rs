@@ -18,7 +18,11 @@ pub(crate) async fn ensure_key(state: &StateDir) -> Result<String, LabError> {
     let public = state.path(&format!("{KEY}.pub"));
     if !public.exists() {
         let _ = std::fs::remove_file(&key);
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "junioadm-lab", "-f"]).arg(&key).output().await;
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "junioadm-lab", "-f"])
+            .arg(&key)
+            .output()
+            .await;
         match made {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
@@ -82,7 +86,11 @@ pub(crate) fn command(state: &StateDir, host: &str, command: &[String], terminal
 /// Quotes a word for a POSIX shell; a plain word stays readable.
 fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

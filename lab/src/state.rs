@@ -118,11 +118,7 @@ pub(crate) async fn lock(file: &str) -> Result<Flock<File>, LabError> {
 }
 
 fn lock_blocking(path: &Path) -> Result<Flock<File>, LabError> {
-    let handle = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(LabError::file("open", path))?;
+    let handle =
+        OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(LabError::file("open", path))?;
     Flock::lock(handle, FlockArg::LockExclusive).map_err(|(_, errno)| LabError::file("lock", path)(errno.into()))
 }

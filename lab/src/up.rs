@@ -158,7 +158,12 @@ async fn make_hosts(
         () = cancel.cancelled() => return Err(LabError::Interrupted),
     };
     ssh::write_client_files(state, &hosts, &keys)?;
-    state.write_record(&LabRecord { subnet: subnet.0, suite: options.suite.to_string(), hosts: count, complete: true })?;
+    state.write_record(&LabRecord {
+        subnet: subnet.0,
+        suite: options.suite.to_string(),
+        hosts: count,
+        complete: true,
+    })?;
     Ok(hosts)
 }
 

@@ -44,8 +44,11 @@ async fn ssh_reaches_a_host_by_its_known_key_and_gives_back_output_and_exit_code
         assert_eq!(output.status.code(), Some(3));
     }
     // another host behind the same address is refused
-    std::fs::write(lab.known_hosts(), std::fs::read_to_string(lab.known_hosts()).expect("known hosts").replace("AAAAC3", "AAAAC4"))
-        .expect("the file is writable");
+    std::fs::write(
+        lab.known_hosts(),
+        std::fs::read_to_string(lab.known_hosts()).expect("known hosts").replace("AAAAC3", "AAAAC4"),
+    )
+    .expect("the file is writable");
     let output = lab.ssh("1", &["true".to_owned()], false).expect("a host").output().expect("ssh starts");
     assert_eq!(output.status.code(), Some(255), "a host with an unknown key was trusted");
     assert!(matches!(lab.ssh("3", &[], false), Err(LabError::HostNotFound { .. })));
@@ -57,7 +60,8 @@ async fn a_host_keeps_its_disk_and_identity_over_a_reboot_and_a_power_cut() {
     let host = lab.at(1);
     host.check(&["sh", "-c", BUSYBOX]).await.expect("the image is made");
     host.write_file("/root/kept", 0o600, b"kept\n").await.expect("the file is written");
-    let identity = "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; docker images -q; cat /etc/hosts /etc/resolv.conf";
+    let identity =
+        "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; docker images -q; cat /etc/hosts /etc/resolv.conf";
     let before = host.shell(identity).await.expect("the host answers").text();
 
     host.stop().await.expect("the host stops");
@@ -111,7 +115,17 @@ async fn two_snapshots_of_an_idle_host_are_equal_and_a_trace_is_seen() {
                   systemd-run --unit trace sleep 1000";
     host.check(&["sh", "-c", traces]).await.expect("traces are left");
     let difference = before.difference(&Snapshot::of(host).await);
-    for wanted in ["file f 644 0:0 /etc/trace", "sysctl net.ipv4.ip_local_port_range", "link tr0:", "iptables :TRACE-X", "volume trace", "mount /mnt", "file d 700 0:0 /opt", "process sleep", "unit trace.service"] {
+    for wanted in [
+        "file f 644 0:0 /etc/trace",
+        "sysctl net.ipv4.ip_local_port_range",
+        "link tr0:",
+        "iptables :TRACE-X",
+        "volume trace",
+        "mount /mnt",
+        "file d 700 0:0 /opt",
+        "process sleep",
+        "unit trace.service",
+    ] {
         assert!(difference.added.iter().any(|fact| fact.starts_with(wanted)), "{wanted} was not seen:\n{difference}");
     }
 }

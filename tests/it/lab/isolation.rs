@@ -15,10 +15,8 @@ async fn reaches(from: &LabHost, address: &str) -> bool {
 
 #[tokio::test]
 async fn hosts_meet_within_a_lab_and_nowhere_else() {
-    let (one, two) = tokio::join!(
-        TestLab::plain("apart1", Suite::Bookworm, 2),
-        TestLab::plain("apart2", Suite::Trixie, 1)
-    );
+    let (one, two) =
+        tokio::join!(TestLab::plain("apart1", Suite::Bookworm, 2), TestLab::plain("apart2", Suite::Trixie, 1));
     assert_ne!(one.at(1).address(), two.at(1).address());
     let own = one.at(2).address().to_string();
     assert!(reaches(one.at(1), &own).await, "{} does not reach its own lab", one.at(1).name());

@@ -49,7 +49,10 @@ impl Traces {
         assert!(now.containers.is_empty() && now.networks.is_empty(), "left: {now:?}");
         let volumes = docker(&["volume", "ls", "-q"]);
         assert!(self.volumes.iter().all(|volume| !volumes.contains(volume)), "volumes left of {self:?}");
-        assert!(!text_of("iptables-save", &[]).contains(&format!("junioadm-lab:{}\"", self.lab)), "a firewall rule is left");
+        assert!(
+            !text_of("iptables-save", &[]).contains(&format!("junioadm-lab:{}\"", self.lab)),
+            "a firewall rule is left"
+        );
         // Docker names a bridge's peer links and cgroups by ids
         let links = text_of("ip", &["-o", "link"]);
         for network in &self.networks {
@@ -59,7 +62,8 @@ impl Traces {
             let found = text_of("find", &["/sys/fs/cgroup", "-maxdepth", "4", "-name", &format!("*{container}*")]);
             assert!(found.is_empty(), "cgroups are left: {found}");
         }
-        let home = std::env::var("XDG_STATE_HOME").unwrap_or_else(|_| format!("{}/.local/state", std::env::var("HOME").expect("HOME")));
+        let home = std::env::var("XDG_STATE_HOME")
+            .unwrap_or_else(|_| format!("{}/.local/state", std::env::var("HOME").expect("HOME")));
         let state = Path::new(&home).join("junioadm/lab").join(self.lab.as_str());
         assert!(!state.exists(), "{} is left", state.display());
     }

@@ -52,5 +52,9 @@ async fn hosts_are_known_and_the_rest_is_denied_at_once() {
     let over_tcp = "printf '\\000\\021\\022\\064\\001\\000\\000\\001\\000\\000\\000\\000\\000\\000\\000\\000\\001\\000\\001' | \
                     timeout 5 busybox nc $(hostname -i) 53 | od -An -tx1 -N 6";
     let reply = host.shell(over_tcp).await.expect("nc runs").text();
-    assert_eq!(reply.split_whitespace().collect::<Vec<_>>(), ["00", "11", "12", "34", "85", "83"], "TCP, NXDOMAIN for the root");
+    assert_eq!(
+        reply.split_whitespace().collect::<Vec<_>>(),
+        ["00", "11", "12", "34", "85", "83"],
+        "TCP, NXDOMAIN for the root"
+    );
 }

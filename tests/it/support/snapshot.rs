@@ -15,7 +15,9 @@ impl Snapshot {
     pub async fn of(host: &LabHost) -> Self {
         let output = host.shell(include_str!("snapshot.sh")).await.expect("the host answers");
         let facts: BTreeSet<String> = output.text().lines().map(|line| line.trim_end().to_owned()).collect();
-        for section in ["file", "content", "sysctl", "unit-file", "mount", "link", "route", "iptables", "network", "process"] {
+        for section in
+            ["file", "content", "sysctl", "unit-file", "mount", "link", "route", "iptables", "network", "process"]
+        {
             assert!(
                 facts.iter().any(|fact| fact.starts_with(&format!("{section} "))),
                 "the snapshot of {} has no section {section}: {}",
