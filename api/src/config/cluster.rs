@@ -68,6 +68,20 @@ pub enum EncryptionAlgorithm {
     EcdsaP384,
 }
 
+impl EncryptionAlgorithm {
+    /// As in the configuration, for example `RSA-2048`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rsa2048 => "RSA-2048",
+            Self::Rsa3072 => "RSA-3072",
+            Self::Rsa4096 => "RSA-4096",
+            Self::EcdsaP256 => "ECDSA-P256",
+            Self::EcdsaP384 => "ECDSA-P384",
+        }
+    }
+}
+
 document! {
     /// Subnets (one, or two of both families separated by a comma) and the DNS domain.
     pub struct Networking {

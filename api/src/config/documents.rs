@@ -209,7 +209,7 @@ fn place(location: Location) -> Place {
     Place { line: location.line(), column: location.column() }
 }
 
-fn malformed(error: &yaml::ParseError) -> ConfigError {
+pub(super) fn malformed(error: &yaml::ParseError) -> ConfigError {
     // The parser talks to programmers in its last clause.
     let reason = error.reason.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
     ConfigError::new(Problem::Malformed(reason.to_owned()), error_place(error))

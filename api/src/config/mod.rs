@@ -12,6 +12,7 @@ pub mod error;
 pub mod init;
 pub mod join;
 mod macros;
+pub mod migrate;
 pub mod reset;
 pub mod samples;
 mod split;
