@@ -12,13 +12,25 @@ pub enum BundleError {
     #[error("{path} is not a junioadm bundle: {reason}")]
     NotABundle { path: PathBuf, reason: &'static str },
     #[error("{path} has bundle format {found}, this program reads format {supported}")]
-    Format { path: PathBuf, found: u32, supported: u32 },
+    Format {
+        path: PathBuf,
+        found: u32,
+        supported: u32,
+    },
     #[error("the bundle {path} is damaged: {part} has sha256 {found}, expected {expected}")]
-    Corrupt { path: PathBuf, part: String, expected: String, found: String },
+    Corrupt {
+        path: PathBuf,
+        part: String,
+        expected: String,
+        found: String,
+    },
     #[error("the bundle {path} is damaged: {part} ends early")]
     Truncated { path: PathBuf, part: String },
     #[error("the manifest of the bundle {path} cannot be read")]
-    Manifest { path: PathBuf, source: serde_json::Error },
+    Manifest {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
     #[error("the manifest of the bundle {path} contradicts itself: {reason}")]
     Inconsistent { path: PathBuf, reason: String },
     #[error("the bundle has no image {reference}")]
@@ -26,26 +38,54 @@ pub enum BundleError {
     #[error("the bundle has no file {name}")]
     NoFile { name: String },
     #[error("cannot {operation} {path}")]
-    Io { operation: &'static str, path: PathBuf, source: std::io::Error },
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("there is no Docker Engine here: no socket at {socket}")]
     DockerMissing { socket: PathBuf },
     #[error("the Docker Engine at {socket} does not answer")]
-    DockerUnreachable { socket: PathBuf, source: bollard::errors::Error },
+    DockerUnreachable {
+        socket: PathBuf,
+        source: bollard::errors::Error,
+    },
     #[error("Docker Engine {version} (API {api}) is too old, API {needed} is needed")]
-    DockerTooOld { version: String, api: String, needed: &'static str },
+    DockerTooOld {
+        version: String,
+        api: String,
+        needed: &'static str,
+    },
     #[error("Docker cannot load {images}")]
-    Load { images: String, source: bollard::errors::Error },
+    Load {
+        images: String,
+        source: bollard::errors::Error,
+    },
     #[error("Docker cannot tell about the image {reference}")]
-    InspectImage { reference: String, source: bollard::errors::Error },
+    InspectImage {
+        reference: String,
+        source: bollard::errors::Error,
+    },
     #[error("Docker loaded {reference} as {found}, expected {expected}")]
-    WrongImage { reference: String, expected: String, found: String },
+    WrongImage {
+        reference: String,
+        expected: String,
+        found: String,
+    },
 }
 
 impl BundleError {
     /// For `map_err`: an I/O error with what was tried on which path.
-    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { operation, path, source }
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
     }
 }
 
@@ -93,6 +133,9 @@ impl Hint for BundleError {
     }
 
     fn expected(&self) -> bool {
-        !matches!(self, Self::Inconsistent { .. } | Self::NoFile { .. } | Self::WrongImage { .. })
+        !matches!(
+            self,
+            Self::Inconsistent { .. } | Self::NoFile { .. } | Self::WrongImage { .. }
+        )
     }
 }

@@ -43,7 +43,11 @@ impl ImageSpec {
             config.insert("Cmd".into(), json!(self.command));
         }
         if !self.labels.is_empty() {
-            let labels: serde_json::Map<_, _> = self.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+            let labels: serde_json::Map<_, _> = self
+                .labels
+                .iter()
+                .map(|(key, value)| (key.clone(), json!(value)))
+                .collect();
             config.insert("Labels".into(), labels.into());
         }
         let config = json!({
@@ -62,7 +66,11 @@ impl ImageSpec {
         BundledImage {
             reference: self.reference.clone(),
             config: config.to_string(),
-            layers: self.layers.iter().map(|(digest, _)| digest.clone()).collect(),
+            layers: self
+                .layers
+                .iter()
+                .map(|(digest, _)| digest.clone())
+                .collect(),
         }
     }
 }
@@ -80,7 +88,11 @@ pub trait LayerSource {
 ///
 /// # Errors
 /// Those of the source and of the writer.
-pub fn write_archive(images: &[(&BundledImage, String)], layers: &dyn LayerSource, to: &mut dyn Write) -> io::Result<()> {
+pub fn write_archive(
+    images: &[(&BundledImage, String)],
+    layers: &dyn LayerSource,
+    to: &mut dyn Write,
+) -> io::Result<()> {
     let mut docker = Vec::new();
     let mut index = Vec::new();
     let mut blobs = Vec::new();
@@ -102,10 +114,18 @@ pub fn write_archive(images: &[(&BundledImage, String)], layers: &dyn LayerSourc
         blobs.push(manifest);
         blobs.push(image.config.clone());
     }
-    small(to, "oci-layout", &json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
+    small(
+        to,
+        "oci-layout",
+        &json!({"imageLayoutVersion": "1.0.0"}).to_string(),
+    )?;
     let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": index});
     small(to, "index.json", &index.to_string())?;
-    small(to, "manifest.json", &serde_json::Value::from(docker).to_string())?;
+    small(
+        to,
+        "manifest.json",
+        &serde_json::Value::from(docker).to_string(),
+    )?;
     let mut written = BTreeSet::new();
     for blob in &blobs {
         let digest = sha256(blob.as_bytes());
@@ -128,8 +148,14 @@ pub fn write_archive(images: &[(&BundledImage, String)], layers: &dyn LayerSourc
 ///
 /// # Errors
 /// Those of the source.
-pub(crate) fn manifest_digest(image: &BundledImage, layers: &dyn LayerSource) -> io::Result<String> {
-    Ok(format!("sha256:{}", sha256(oci_manifest(image, layers)?.as_bytes())))
+pub(crate) fn manifest_digest(
+    image: &BundledImage,
+    layers: &dyn LayerSource,
+) -> io::Result<String> {
+    Ok(format!(
+        "sha256:{}",
+        sha256(oci_manifest(image, layers)?.as_bytes())
+    ))
 }
 
 fn oci_manifest(image: &BundledImage, layers: &dyn LayerSource) -> io::Result<String> {

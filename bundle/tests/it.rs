@@ -1,5 +1,4 @@
 //! The bundle as a file and in Docker. The Docker tests use the engine at /run/docker.sock, with images of some bytes.
-#![expect(clippy::expect_used, reason = "a test ends where its set-up fails")]
 
 #[path = "it/damage.rs"]
 mod damage;
@@ -7,5 +6,7 @@ mod damage;
 mod docker;
 #[path = "it/extract.rs"]
 mod extract;
+#[path = "it/go.rs"]
+mod go;
 #[path = "it/sample.rs"]
 mod sample;
