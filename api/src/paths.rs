@@ -64,7 +64,8 @@ impl Layout {
         junioadm_dir => "var/lib/junioadm";
         bundle => "var/lib/junioadm/bundle.jbundle";
         journal => "var/lib/junioadm/journal.ndjson";
-        lock => "var/lib/junioadm/lock";
+        /// Below /run: taking it leaves nothing behind.
+        lock => "run/junioadm/lock";
         junioadm_log_dir => "var/log/junioadm";
         junioadm_bin => "usr/local/bin/junioadm";
         kubelet_bin => "usr/local/bin/junio-kubelet";

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveImageOptionsBuilder,
 };
 use futures::StreamExt;
 use serde::Serialize;
@@ -64,11 +65,15 @@ impl Docker {
     /// Connects and checks that somebody answers.
     pub async fn connect(socket: &Path) -> Result<Self, HostError> {
         let unreachable = |source| HostError::DockerUnreachable { socket: socket.to_owned(), source };
-        let client = bollard::Docker::connect_with_unix(&socket.to_string_lossy(), CONNECT_SECONDS, bollard::API_DEFAULT_VERSION)
-            .map_err(unreachable)?
-            .negotiate_version()
-            .await
-            .map_err(unreachable)?;
+        let client = bollard::Docker::connect_with_unix(
+            &socket.to_string_lossy(),
+            CONNECT_SECONDS,
+            bollard::API_DEFAULT_VERSION,
+        )
+        .map_err(unreachable)?
+        .negotiate_version()
+        .await
+        .map_err(unreachable)?;
         Ok(Self { client, socket: socket.to_owned() })
     }
 
@@ -101,7 +106,11 @@ impl Docker {
             .into_iter()
             .map(|container| ContainerFacts {
                 id: container.id.unwrap_or_default(),
-                name: container.names.unwrap_or_default().first().map_or_else(String::new, |n| n.trim_start_matches('/').to_owned()),
+                name: container
+                    .names
+                    .unwrap_or_default()
+                    .first()
+                    .map_or_else(String::new, |n| n.trim_start_matches('/').to_owned()),
                 state: container.state.map(|s| s.to_string()).unwrap_or_default(),
                 labels: container.labels.unwrap_or_default(),
             })
@@ -156,7 +165,10 @@ fn failed(operation: &'static str) -> impl Fn(bollard::errors::Error) -> HostErr
     move |source| HostError::Docker { operation: operation.to_owned(), source }
 }
 
-fn absent_is_fine(result: Result<(), bollard::errors::Error>, operation: impl FnOnce() -> String) -> Result<(), HostError> {
+fn absent_is_fine(
+    result: Result<(), bollard::errors::Error>,
+    operation: impl FnOnce() -> String,
+) -> Result<(), HostError> {
     match result {
         Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
         Err(source) => Err(HostError::Docker { operation: operation(), source }),

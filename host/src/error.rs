@@ -53,9 +53,15 @@ impl Hint for HostError {
 
     fn next_step(&self) -> Option<NextStep> {
         match self {
-            Self::DockerUnreachable { .. } => Some(NextStep::command("systemctl status docker").because("Docker Engine must run on this host")),
-            Self::Locked { .. } => Some(NextStep::default().because("wait for the other run to end; the lock goes away with its process")),
-            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(NextStep::command("df -h")),
+            Self::DockerUnreachable { .. } => {
+                Some(NextStep::command("systemctl status docker").because("Docker Engine must run on this host"))
+            }
+            Self::Locked { .. } => {
+                Some(NextStep::default().because("wait for the other run to end; the lock goes away with its process"))
+            }
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some(NextStep::command("df -h"))
+            }
             _ => None,
         }
     }

@@ -17,7 +17,8 @@ const GENERIC: [&str; 2] = ["iptables", "ip6tables"];
 pub async fn clean(host: &dyn Host) -> Result<Vec<String>, HostError> {
     let mut removed = Vec::new();
     let present: Vec<&str> = BACKENDS.into_iter().filter(|program| in_path(program)).collect();
-    let programs = if present.is_empty() { GENERIC.into_iter().filter(|program| in_path(program)).collect() } else { present };
+    let programs =
+        if present.is_empty() { GENERIC.into_iter().filter(|program| in_path(program)).collect() } else { present };
     for program in programs {
         let saved = host.run(&Command::new(format!("{program}-save"), Vec::<String>::new())).await?;
         if !saved.success() {
@@ -111,7 +112,8 @@ mod tests {
     #[test]
     fn foreign_tables_stay() {
         let listing = "table ip nat\ntable ip kube-proxy\ntable ip6 kube-proxy\ntable inet flannel-ipv4\n";
-        let names: Vec<String> = our_tables(listing).into_iter().map(|(family, name)| format!("{family} {name}")).collect();
+        let names: Vec<String> =
+            our_tables(listing).into_iter().map(|(family, name)| format!("{family} {name}")).collect();
         assert_eq!(names, ["ip kube-proxy", "ip6 kube-proxy", "inet flannel-ipv4"]);
     }
 }

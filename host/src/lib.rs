@@ -25,4 +25,4 @@ pub use files::{create_dir, remove_file, remove_tree, write_atomic};
 pub use host::{Host, HostRead, Stat};
 pub use local::Local;
 pub use lock::RunLock;
-pub use service::{ServiceManager, ServiceSpec};
+pub use service::{ServiceManager, ServiceSpec, ServiceTrouble};

@@ -129,7 +129,8 @@ mod tests {
     #[tokio::test]
     async fn a_bad_exit_code_carries_the_standard_error() {
         let host = Local::default();
-        let error = host.run_ok(&Command::new("sh", ["-c", "cat >&2; exit 3"]).stdin("oops")).await.expect_err("exit code 3");
+        let error =
+            host.run_ok(&Command::new("sh", ["-c", "cat >&2; exit 3"]).stdin("oops")).await.expect_err("exit code 3");
         assert_eq!(error.to_string(), "sh -c cat >&2; exit 3 ended with exit code 3: oops");
     }
 }

@@ -24,7 +24,14 @@ impl RunLock {
             files::create_dir(parent, 0o700)?;
         }
         let fail = |source| HostError::Write { path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(fail)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(fail)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
                 file.set_len(0).map_err(fail)?;
@@ -35,7 +42,10 @@ impl RunLock {
             Err((mut file, Errno::EWOULDBLOCK)) => {
                 let mut owner = String::new();
                 let _ = file.read_to_string(&mut owner);
-                Err(HostError::Locked { path: path.to_owned(), owner: if owner.is_empty() { "an unnamed process".to_owned() } else { owner } })
+                Err(HostError::Locked {
+                    path: path.to_owned(),
+                    owner: if owner.is_empty() { "an unnamed process".to_owned() } else { owner },
+                })
             }
             Err((_, errno)) => Err(fail(errno.into())),
         }

@@ -48,7 +48,9 @@ pub fn unmount(point: &Path, flags: MntFlags) -> Result<(), HostError> {
 pub fn remove_kubepods_cgroups() -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let mut hierarchies = vec![root.to_owned()];
-    hierarchies.extend(fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
+    hierarchies.extend(
+        fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()),
+    );
     hierarchies
         .iter()
         .flat_map(|hierarchy| [hierarchy.join("kubepods"), hierarchy.join("kubepods.slice")])
@@ -58,7 +60,9 @@ pub fn remove_kubepods_cgroups() -> Vec<PathBuf> {
 
 /// Deepest first; a group with processes stays, and so do its parents.
 fn remove_cgroup(path: &Path) -> bool {
-    for child in fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())) {
+    for child in
+        fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()))
+    {
         remove_cgroup(&child.path());
     }
     fs::remove_dir(path).is_ok()
@@ -76,6 +80,12 @@ mod tests {
                     32 31 0:7 / /var/lib/kubelet/pods/a/volumes/x\\040y/z rw - tmpfs tmpfs rw\n\
                     33 22 0:8 / /var/lib/kubelet2 rw - tmpfs tmpfs rw\n";
         let found = parse(text, Path::new("/var/lib/kubelet"));
-        assert_eq!(found, [PathBuf::from("/var/lib/kubelet/pods/a/volumes/x y/z"), PathBuf::from("/var/lib/kubelet/pods/a/volumes/x y")]);
+        assert_eq!(
+            found,
+            [
+                PathBuf::from("/var/lib/kubelet/pods/a/volumes/x y/z"),
+                PathBuf::from("/var/lib/kubelet/pods/a/volumes/x y")
+            ]
+        );
     }
 }

@@ -17,6 +17,8 @@ use crate::host::Host;
 use crate::supervisor::{self, SupervisorState};
 
 const STOP_SECONDS: u64 = 40;
+/// systemd counts restarts since the last deliberate start.
+const RESTARTS_OF_A_BROKEN_SERVICE: u32 = 3;
 
 /// A service and, for supervised hosts, how its program is started. With systemd the unit file says that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,13 @@ pub struct ServiceSpec {
     pub args: Vec<String>,
     pub environment_file: PathBuf,
     pub log: PathBuf,
+}
+
+/// What is wrong with a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceTrouble {
+    pub state: String,
+    pub last_lines: Vec<String>,
 }
 
 /// Who keeps services running on this host.
@@ -46,13 +55,11 @@ impl ServiceManager {
         }
     }
 
-    /// Starts a service, or starts it anew, and does not wait until it is ready.
+    /// Starts a service, or starts it anew, and does not wait until it is ready. A changed unit file needs [`Self::reload`]
+    /// first.
     pub async fn restart(self, host: &dyn Host, service: &ServiceSpec) -> Result<(), HostError> {
         match self {
-            Self::Systemd => {
-                systemctl(host, &["daemon-reload"]).await?;
-                systemctl(host, &["restart", "--no-block", &service.name]).await
-            }
+            Self::Systemd => systemctl(host, &["restart", "--no-block", &service.name]).await,
             Self::Supervised => {
                 self.stop(host, &service.name).await?;
                 spawn_supervisor(host, service).await
@@ -89,7 +96,7 @@ impl ServiceManager {
         }
     }
 
-    /// Makes the manager forget removed unit files.
+    /// Makes the manager read unit files anew.
     pub async fn reload(self, host: &dyn Host) -> Result<(), HostError> {
         match self {
             Self::Systemd => systemctl(host, &["daemon-reload"]).await,
@@ -105,6 +112,50 @@ impl ServiceManager {
                 Ok(matches!(output.stdout_text().as_str(), "active" | "activating" | "reloading"))
             }
             Self::Supervised => Ok(matches!(supervisor::state(host.layout(), name)?, SupervisorState::Running { .. })),
+        }
+    }
+
+    /// A state from which the service does not recover by itself: it failed, or keeps ending.
+    pub async fn trouble(self, host: &dyn Host, service: &ServiceSpec) -> Result<Option<ServiceTrouble>, HostError> {
+        match self {
+            Self::Systemd => {
+                let query = Command::new(
+                    "systemctl",
+                    ["show", "--property=ActiveState,SubState,NRestarts,Result,ExecMainStatus", &service.name],
+                );
+                let output = host.run(&query).await?.stdout_text();
+                let value = |key: &str| {
+                    output.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default()
+                };
+                let restarts: u32 = value("NRestarts").parse().unwrap_or(0);
+                if value("ActiveState") != "failed" && restarts < RESTARTS_OF_A_BROKEN_SERVICE {
+                    return Ok(None);
+                }
+                let state = format!(
+                    "{}, result {}, exit status {}, {restarts} restarts",
+                    value("ActiveState"),
+                    value("Result"),
+                    value("ExecMainStatus")
+                );
+                let log = host
+                    .run(&Command::new("journalctl", ["-u", &service.name, "-n", "20", "-o", "cat", "--no-pager"]))
+                    .await?;
+                Ok(Some(ServiceTrouble { state, last_lines: log.stdout_text().lines().map(str::to_owned).collect() }))
+            }
+            Self::Supervised => {
+                // The supervisor starts the program again a second after it ends; one that never gets there has no supervisor.
+                if self.is_active(host, &service.name).await?
+                    || !supervisor::state_path(host.layout(), &service.name).exists()
+                {
+                    return Ok(None);
+                }
+                let log = host.read(&service.log).await?.unwrap_or_default();
+                let text = String::from_utf8_lossy(&log);
+                let lines: Vec<&str> = text.lines().collect();
+                let last_lines =
+                    lines[lines.len().saturating_sub(20)..].iter().map(|line| (*line).to_owned()).collect();
+                Ok(Some(ServiceTrouble { state: "its supervisor ended".to_owned(), last_lines }))
+            }
         }
     }
 
@@ -133,7 +184,8 @@ async fn spawn_supervisor(host: &dyn Host, service: &ServiceSpec) -> Result<(), 
     if let Some(parent) = description.parent() {
         host.create_dir(parent, 0o700).await?;
     }
-    let text = serde_json::to_vec_pretty(service).map_err(|source| HostError::ServiceDescription { name: service.name.clone(), source })?;
+    let text = serde_json::to_vec_pretty(service)
+        .map_err(|source| HostError::ServiceDescription { name: service.name.clone(), source })?;
     host.write(&description, &text, 0o600).await?;
     if let Some(parent) = service.log.parent() {
         host.create_dir(parent, 0o755).await?;
@@ -145,7 +197,8 @@ async fn spawn_supervisor(host: &dyn Host, service: &ServiceSpec) -> Result<(), 
         .open(&service.log)
         .map_err(|source| HostError::Write { path: service.log.clone(), source })?;
     let again = log.try_clone().map_err(|source| HostError::Write { path: service.log.clone(), source })?;
-    let program = std::env::current_exe().map_err(|source| HostError::Spawn { program: "junioadm".to_owned(), source })?;
+    let program =
+        std::env::current_exe().map_err(|source| HostError::Spawn { program: "junioadm".to_owned(), source })?;
     // Not waited for: it outlives us by design, and process 1 reaps it.
     std::process::Command::new(&program)
         .args(["supervise", &service.name])

@@ -71,8 +71,8 @@ pub async fn run(layout: &Layout, name: &str) -> Result<(), HostError> {
     let _ = nix::unistd::setsid();
     let path = description_path(layout, name);
     let text = fs::read(&path).map_err(|source| HostError::Read { path, source })?;
-    let service: ServiceSpec =
-        serde_json::from_slice(&text).map_err(|source| HostError::ServiceDescription { name: name.to_owned(), source })?;
+    let service: ServiceSpec = serde_json::from_slice(&text)
+        .map_err(|source| HostError::ServiceDescription { name: name.to_owned(), source })?;
     let mut state = StateFile::claim(&state_path(layout, name), &service.program)?;
     let kernel = |source| HostError::Kernel { call: "sigaction", source };
     let mut terminate = signal(SignalKind::terminate()).map_err(kernel)?;
@@ -143,7 +143,14 @@ impl StateFile {
     fn claim(path: &Path, program: &Path) -> Result<Self, HostError> {
         let fail = |source| HostError::Write { path: path.to_owned(), source };
         let (_, orphan) = read_ids(path);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(fail)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(fail)?;
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
             Errno::EWOULDBLOCK => HostError::Locked { path: path.to_owned(), owner: "another supervisor".to_owned() },
             other => fail(other.into()),

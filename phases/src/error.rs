@@ -63,6 +63,8 @@ pub enum Cause {
     Timeout { what: String, after: Duration, blocked_by: Option<String> },
     #[error("container {container} ended with exit code {exit_code}{}", log_tail(.last_lines))]
     ContainerFailed { container: String, exit_code: i64, last_lines: Vec<String> },
+    #[error("the service {service} does not stay up ({state}){}", log_tail(.last_lines))]
+    ServiceFailed { service: String, state: String, last_lines: Vec<String> },
     #[error("{what} differs from what this configuration asks for: {difference}")]
     CertificateDrift { what: String, difference: String },
     #[error("{what} is missing, an earlier phase makes it")]
@@ -152,6 +154,7 @@ impl Hint for PhaseError {
             Cause::Locked { .. } => Code("LOCKED"),
             Cause::Timeout { .. } => Code("TIMEOUT"),
             Cause::ContainerFailed { .. } => Code("CONTAINER-FAILED"),
+            Cause::ServiceFailed { .. } => Code("SERVICE-FAILED"),
             Cause::CertificateDrift { .. } => Code("CERTIFICATE-DRIFT"),
             Cause::MissingInput { .. } => Code("MISSING-INPUT"),
             Cause::Config(_) => Code("CONFIG"),
@@ -163,18 +166,27 @@ impl Hint for PhaseError {
         Some(match &*self.cause {
             Cause::Preflight(checks) => match checks.as_slice() {
                 [only] => only.next_step.clone(),
-                _ => NextStep::command("junioadm preflight").because("nothing was changed on this host; repair what is listed and run it again"),
+                _ => NextStep::command("junioadm preflight")
+                    .because("nothing was changed on this host; repair what is listed and run it again"),
             },
-            Cause::Interrupted => NextStep::command("junioadm init").because("what is done stays and is reused; `junioadm reset` removes it"),
-            Cause::Locked { .. } => return Some(NextStep::default().because("wait for the other run to end; the lock goes away with its process")),
-            Cause::Timeout { .. } => NextStep::command("junioadm init").because("a second run continues where this one stopped"),
-            Cause::ContainerFailed { container, .. } => {
-                NextStep::command(format!("docker logs {container}")).because("a control plane container that ends cannot become healthy")
+            Cause::Interrupted => NextStep::command("junioadm init")
+                .because("what is done stays and is reused; `junioadm reset` removes it"),
+            Cause::Locked { .. } => {
+                return Some(
+                    NextStep::default().because("wait for the other run to end; the lock goes away with its process"),
+                );
             }
-            Cause::CertificateDrift { .. } => {
-                NextStep::command("junioadm reset").because("certificates in use are never rewritten silently; renew them, or reset and init again")
+            Cause::Timeout { .. } => {
+                NextStep::command("junioadm init").because("a second run continues where this one stopped")
             }
-            Cause::MissingInput { phase, .. } => NextStep::command(format!("junioadm init phase {}", phase.name().replace('/', " "))),
+            Cause::ContainerFailed { container, .. } => NextStep::command(format!("docker logs {container}"))
+                .because("a control plane container that ends cannot become healthy"),
+            Cause::ServiceFailed { service, .. } => NextStep::command(format!("journalctl -u {service}")),
+            Cause::CertificateDrift { .. } => NextStep::command("junioadm reset")
+                .because("certificates in use are never rewritten silently; renew them, or reset and init again"),
+            Cause::MissingInput { phase, .. } => {
+                NextStep::command(format!("junioadm init phase {}", phase.name().replace('/', " ")))
+            }
             Cause::Config(_) => NextStep::command("junioadm config validate --config FILE"),
             Cause::Other(other) => return other.0.next_step(),
         })
@@ -190,5 +202,9 @@ fn blocked(by: Option<&str>) -> String {
 }
 
 fn log_tail(lines: &[String]) -> String {
-    if lines.is_empty() { String::new() } else { format!("; its last {} log lines:\n{}", lines.len(), lines.join("\n")) }
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!("; its last {} log lines:\n{}", lines.len(), lines.join("\n"))
+    }
 }

@@ -114,7 +114,11 @@ mod tests {
 
     #[test]
     fn events_are_flat_json_objects() {
-        let event = Event::PhaseFinished { phase: PhaseId::CertsCa, outcome: Outcome::Reused, elapsed: Duration::from_millis(12) };
+        let event = Event::PhaseFinished {
+            phase: PhaseId::CertsCa,
+            outcome: Outcome::Reused,
+            elapsed: Duration::from_millis(12),
+        };
         assert_eq!(
             serde_json::to_string(&event).expect("plain data"),
             r#"{"type":"phase-finished","phase":"certs/ca","outcome":"reused","elapsedMs":12}"#

@@ -1,13 +1,33 @@
 //! The phases of `init` and `reset`: a pure plan, a runner that journals every change to the host, and one file per phase.
 //!
-//! Knows hosts only through `junio-host` and Docker only through `junio-bundle`; never prints.
+//! Knows hosts only through `junio-host` and Docker only through `junio-host` and `junio-bundle`; never prints.
 
+mod changes;
+mod client;
+mod context;
 mod error;
 mod event;
+mod init;
+mod journal;
 mod options;
 mod phase_id;
+mod plan;
+mod preflight;
+mod render;
+mod reset;
+mod run;
+#[cfg(test)]
+mod test_support;
+pub mod tokens;
+mod wait;
 
+pub use client::{ApiError, connect};
 pub use error::{Cause, CheckFailure, ErrorClass, InPhase, PhaseError};
 pub use event::{Event, Outcome, Reporter, Silent};
-pub use options::{InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport, ResetOptions, ResetReport, Timing};
+pub use init::{init, preflight};
+pub use options::{
+    InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport, ResetOptions, ResetReport, Timing,
+};
 pub use phase_id::{PhaseId, UnknownPhase};
+pub use plan::Plan;
+pub use reset::reset;

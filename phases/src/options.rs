@@ -112,7 +112,10 @@ impl JoinCommand {
     #[must_use]
     pub fn text(&self) -> String {
         let token = self.token.as_ref().map_or_else(|| "<value withheld>".to_owned(), ToString::to_string);
-        format!("junioadm join {} --token {token} \\\n\t--discovery-token-ca-cert-hash {} ", self.endpoint, self.ca_cert_hash)
+        format!(
+            "junioadm join {} --token {token} \\\n\t--discovery-token-ca-cert-hash {} ",
+            self.endpoint, self.ca_cert_hash
+        )
     }
 }
 

@@ -182,7 +182,9 @@ impl PhaseId {
             "uploadconfig" => "upload-config",
             other => other.strip_suffix("/all").unwrap_or(other),
         };
-        let wanted = wanted.strip_prefix("uploadconfig/").map_or_else(|| wanted.to_owned(), |rest| format!("upload-config/{rest}"));
+        let wanted = wanted
+            .strip_prefix("uploadconfig/")
+            .map_or_else(|| wanted.to_owned(), |rest| format!("upload-config/{rest}"));
         Self::ALL.iter().copied().find(|id| id.name() == wanted).ok_or_else(|| UnknownPhase(name.to_owned()))
     }
 

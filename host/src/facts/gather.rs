@@ -53,14 +53,21 @@ pub async fn gather(layout: &Layout, ports: &[u16]) -> Facts {
         ipv6_forwarding: crate::sysctl::read("net.ipv6.conf.default.forwarding").ok().flatten(),
         bridge_nf_call_iptables: crate::sysctl::read("net.bridge.bridge-nf-call-iptables").ok().flatten(),
         missing_programs: PROGRAMS.iter().filter(|program| !in_path(program)).map(|p| (*p).to_owned()).collect(),
-        disk_free: nix::sys::statvfs::statvfs("/var/lib").ok().map(|stat| stat.blocks_available() * stat.fragment_size()),
+        disk_free: nix::sys::statvfs::statvfs("/var/lib")
+            .ok()
+            .map(|stat| stat.blocks_available() * stat.fragment_size()),
         firewalld: Path::new("/run/firewalld").exists() || Path::new("/run/firewalld.pid").exists(),
         hostname_resolves: (hostname.as_str(), 0).to_socket_addrs().is_ok_and(|mut found| found.next().is_some()),
         docker,
         leftovers: leftovers(layout, &interfaces, containers),
         systemd_resolved: Path::new("/run/systemd/resolve/resolv.conf").exists()
             && text("/etc/resolv.conf").lines().any(|line| line.trim() == "nameserver 127.0.0.53"),
-        certificate_directories: CERTIFICATE_DIRECTORIES.iter().filter(|d| Path::new(d).is_dir()).map(|d| (*d).to_owned()).collect(),
+        conntrack_read_only: conntrack_read_only(),
+        certificate_directories: CERTIFICATE_DIRECTORIES
+            .iter()
+            .filter(|d| Path::new(d).is_dir())
+            .map(|d| (*d).to_owned())
+            .collect(),
         hostname,
         interfaces,
     }
@@ -96,8 +103,15 @@ fn cgroup_version() -> CgroupVersion {
 }
 
 /// systemd says that it is in charge by this directory (`sd_booted(3)`).
-fn init_system() -> InitSystem {
+#[must_use]
+pub fn init_system() -> InitSystem {
     if Path::new("/run/systemd/system").is_dir() { InitSystem::Systemd } else { InitSystem::Other }
+}
+
+/// Outside the first network namespace the file shows no write permission for anybody, which root must heed here.
+fn conntrack_read_only() -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata("/proc/sys/net/netfilter/nf_conntrack_max").is_ok_and(|file| file.permissions().mode() & 0o222 == 0)
 }
 
 /// True when `program` is an executable file in one of the usual places.

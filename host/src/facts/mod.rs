@@ -4,8 +4,8 @@ mod gather;
 mod net;
 mod parse;
 
-pub use gather::gather;
 pub(crate) use gather::in_path;
+pub use gather::{gather, init_system};
 pub use net::{Interface, Listener, Protocol, Route};
 
 use std::net::IpAddr;
@@ -56,6 +56,8 @@ pub struct Facts {
     pub leftovers: Leftovers,
     /// systemd-resolved is active, so the stub resolver must not be given to pods.
     pub systemd_resolved: bool,
+    /// conntrack's limits cannot be set here (a network namespace that is not the machine's).
+    pub conntrack_read_only: bool,
     /// Which of the directories that kubeadm mounts into the API server exist.
     pub certificate_directories: Vec<String>,
 }
@@ -70,7 +72,9 @@ pub enum DockerState {
     /// There is no socket.
     Absent,
     /// There is a socket and nobody answers; the error.
-    Unreachable { error: String },
+    Unreachable {
+        error: String,
+    },
     Running(DockerFacts),
 }
 

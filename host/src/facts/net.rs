@@ -38,13 +38,23 @@ pub struct Listener {
     pub(crate) inode: u64,
 }
 
+impl Listener {
+    #[must_use]
+    pub fn new(protocol: Protocol, address: IpAddr, port: u16, process: Option<String>) -> Self {
+        Self { protocol, address, port, process, inode: 0 }
+    }
+}
+
 const TCP_LISTEN: &str = "0A";
 const UDP_UNCONNECTED: &str = "07";
 
 /// The address that packets to the world leave from. Nothing is sent: connecting a datagram socket only picks a route.
 pub(super) fn default_address() -> Option<IpAddr> {
     // 192.0.2.1 and 2001:db8::1 are set aside for documentation, so they always go by the default route.
-    let v4 = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|s| s.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| s.local_addr()));
+    let v4 = || {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+            .and_then(|s| s.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| s.local_addr()))
+    };
     let v6 = || {
         UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
             .and_then(|s| s.connect((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9)).and_then(|()| s.local_addr()))
@@ -103,7 +113,11 @@ pub(super) fn listeners(ports: &[u16]) -> Vec<Listener> {
     let sources = [("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)];
     let mut found: Vec<Listener> = sources
         .into_iter()
-        .flat_map(|(file, protocol)| fs::read_to_string(format!("/proc/net/{file}")).map(|text| parse_sockets(&text, protocol)).unwrap_or_default())
+        .flat_map(|(file, protocol)| {
+            fs::read_to_string(format!("/proc/net/{file}"))
+                .map(|text| parse_sockets(&text, protocol))
+                .unwrap_or_default()
+        })
         .filter(|listener| ports.contains(&listener.port))
         .collect();
     if !found.is_empty() {
@@ -180,7 +194,10 @@ mod tests {
                     docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
         let routes = parse_routes_v4(text);
         assert_eq!(routes[0].destination.to_string(), "0.0.0.0/0");
-        assert_eq!((routes[1].destination.to_string().as_str(), routes[1].interface.as_str()), ("172.17.0.0/16", "docker0"));
+        assert_eq!(
+            (routes[1].destination.to_string().as_str(), routes[1].interface.as_str()),
+            ("172.17.0.0/16", "docker0")
+        );
     }
 
     #[test]
@@ -199,6 +216,9 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = socket.local_addr().expect("bound").port();
         let found = listeners(&[port]);
-        assert!(found.iter().any(|l| l.process.as_deref().is_some_and(|p| p.contains(&std::process::id().to_string()))), "{found:?}");
+        assert!(
+            found.iter().any(|l| l.process.as_deref().is_some_and(|p| p.contains(&std::process::id().to_string()))),
+            "{found:?}"
+        );
     }
 }

@@ -42,7 +42,10 @@ mod tests {
         assert_eq!(memory_total(""), 0);
         assert!(swaps("Filename\tType\tSize\n").is_empty());
         assert_eq!(swaps("Filename Type Size\n/swapfile file 1\n/dev/sdb2 partition 2\n"), ["/swapfile", "/dev/sdb2"]);
-        assert_eq!(pretty_name("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"), "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(
+            pretty_name("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
+            "Debian GNU/Linux 12 (bookworm)"
+        );
         assert_eq!(capability_bound("Name:\tx\nCapBnd:\t000001feffffffff\n"), 0x1_feff_ffff_ff);
     }
 }

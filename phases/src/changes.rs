@@ -1,0 +1,164 @@
+//! Changing the host so that it can be undone: every change is recorded in the journal, then made.
+
+use std::path::{Path, PathBuf};
+
+use junio_host::sysctl::{self, SysctlChange};
+use junio_host::{Host, HostError};
+use sha2::{Digest, Sha256};
+
+use crate::error::Cause;
+use crate::journal::{Change, Journal, Previous};
+use crate::phase_id::PhaseId;
+
+/// Files up to this size are kept when we replace them.
+const BACKUP_LIMIT: usize = 4 << 20;
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    Created,
+    /// It was there with other content or mode.
+    Changed,
+    Unchanged,
+}
+
+/// Host and journal together; the only way in which phases change a host.
+#[derive(Clone, Copy)]
+pub(crate) struct Changes<'a> {
+    pub(crate) host: &'a dyn Host,
+    pub(crate) journal: &'a Journal,
+}
+
+impl Changes<'_> {
+    /// Makes `path` hold `content` with `mode`; does nothing when it does.
+    pub(crate) async fn write(&self, phase: PhaseId, path: &Path, content: &[u8], mode: u32) -> Result<Written, Cause> {
+        let previous = self.host.read(path).await?;
+        let stat = self.host.stat(path).await?;
+        if previous.as_deref() == Some(content) && stat.is_some_and(|stat| stat.mode == mode) {
+            return Ok(Written::Unchanged);
+        }
+        self.intend_files(phase, std::slice::from_ref(&path.to_owned())).await?;
+        self.host.write(path, content, mode).await?;
+        Ok(if previous.is_some() { Written::Changed } else { Written::Created })
+    }
+
+    /// Records files that another crate is about to write, with what is there now.
+    pub(crate) async fn intend_files(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<(), Cause> {
+        let mut changes = Vec::new();
+        for path in paths {
+            if self.journal.knows(|change| matches!(change, Change::File { path: known, .. } if known == path)) {
+                continue;
+            }
+            changes.push(Change::File { path: path.clone(), previous: self.previous(path).await? });
+        }
+        self.journal.intend(phase.name(), &changes).map_err(Cause::other)
+    }
+
+    /// The same for programs: what is there already is the owner's (or the lab's) and stays after `reset`; large contents are
+    /// not kept, since the bundle holds them.
+    pub(crate) async fn intend_installed(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<(), Cause> {
+        let mut changes = Vec::new();
+        for path in paths {
+            if self.host.stat(path).await?.is_none() {
+                changes.push(Change::File { path: path.clone(), previous: None });
+            }
+        }
+        self.journal.intend(phase.name(), &changes).map_err(Cause::other)
+    }
+
+    async fn previous(&self, path: &Path) -> Result<Option<Previous>, Cause> {
+        let Some(content) = self.host.read(path).await? else { return Ok(None) };
+        let sha256 = hex::encode(Sha256::digest(&content));
+        let mode = self.host.stat(path).await?.map_or(0o644, |stat| stat.mode);
+        let mut backup = None;
+        if content.len() <= BACKUP_LIMIT {
+            let directory = self.host.layout().junioadm_dir().join("backup");
+            self.host.create_dir(&directory, 0o700).await?;
+            let copy = directory.join(&sha256);
+            self.host.write(&copy, &content, 0o600).await?;
+            backup = Some(copy);
+        }
+        Ok(Some(Previous { sha256, mode, backup }))
+    }
+
+    /// Makes directories; those that existed are remembered as not ours.
+    pub(crate) async fn directories(&self, phase: PhaseId, wanted: &[(PathBuf, u32)]) -> Result<(), Cause> {
+        let mut changes = Vec::new();
+        for (path, _) in wanted {
+            // Parents that are missing too become ours, outermost first.
+            let mut missing = Vec::new();
+            let mut current = path.as_path();
+            while self.host.stat(current).await?.is_none() {
+                missing.push(current.to_owned());
+                let Some(parent) = current.parent() else { break };
+                current = parent;
+            }
+            if missing.is_empty() {
+                changes.push(Change::Directory { path: path.clone(), existed: true });
+            }
+            changes.extend(missing.into_iter().rev().map(|path| Change::Directory { path, existed: false }));
+        }
+        self.journal.intend(phase.name(), &changes).map_err(Cause::other)?;
+        for (path, mode) in wanted {
+            // The mode of a directory that was there is its owner's business.
+            if self.host.stat(path).await?.is_none() {
+                self.host.create_dir(path, *mode).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a kernel setting; what a host refuses is returned, not an error.
+    pub(crate) fn sysctl(&self, phase: PhaseId, name: &str, value: &str) -> Result<SysctlChange, Cause> {
+        match sysctl::read(name)? {
+            Some(previous) if previous != value => {
+                let change = Change::Sysctl { name: name.to_owned(), value: value.to_owned(), previous };
+                self.journal.intend(phase.name(), &[change]).map_err(Cause::other)?;
+                Ok(sysctl::write(name, value)?)
+            }
+            Some(_) => Ok(SysctlChange::Unchanged),
+            None => Ok(SysctlChange::Refused { reason: "this kernel does not have it".to_owned() }),
+        }
+    }
+
+    pub(crate) fn intend(&self, phase: PhaseId, change: Change) -> Result<(), Cause> {
+        self.journal.intend(phase.name(), &[change]).map_err(Cause::other)
+    }
+}
+
+impl From<HostError> for Cause {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Locked { path, owner } => Self::Locked { path, owner },
+            other => Self::other(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Made, read};
+    use junio_api::Layout;
+    use junio_host::Local;
+
+    #[tokio::test]
+    async fn a_replaced_file_is_kept_and_an_equal_one_is_left_alone() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let layout = Layout::new(root.path());
+        let host = Local::new(layout.clone());
+        let journal = Journal::open(&layout.journal()).expect("absent is fine");
+        let changes = Changes { host: &host, journal: &journal };
+        let path = root.path().join("etc/x.conf");
+        changes.directories(PhaseId::KubeletStart, &[(root.path().join("etc"), 0o755)]).await.expect("made");
+        std::fs::write(&path, "before").expect("writable");
+        let write = |content: &'static [u8]| changes.write(PhaseId::KubeletStart, &path, content, 0o600);
+        assert_eq!(write(b"ours").await.expect("written"), Written::Changed);
+        assert_eq!(write(b"ours").await.expect("written"), Written::Unchanged);
+        assert_eq!(write(b"ours, again").await.expect("written"), Written::Changed);
+        let made = Made::from_entries(&read(&layout.journal()).expect("readable"));
+        let previous = made.files[&path].clone().expect("it existed");
+        assert_eq!(std::fs::read(previous.backup.expect("kept")).expect("readable"), b"before");
+        assert_eq!(made.directories[&root.path().join("etc")], false);
+    }
+}

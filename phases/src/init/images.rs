@@ -1,0 +1,147 @@
+//! Phase `images`: what the bundle carries goes into Docker and onto the host. Nothing is fetched from anywhere.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use junio_api::Layout;
+use junio_bundle::{Bundle, Extracted, Extraction, LoadProgress};
+
+use crate::context::Context;
+use crate::error::{Cause, PhaseError};
+use crate::event::Event;
+use crate::journal::Change;
+use crate::phase_id::PhaseId;
+use crate::run::done_if;
+
+/// The control plane's images and the host's programs are there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Installed {
+    kubelet_changed: bool,
+}
+
+impl Installed {
+    /// The kubelet's program is another one than before.
+    pub(crate) fn kubelet_changed(self) -> bool {
+        self.kubelet_changed
+    }
+}
+
+/// Everything but the images that nothing needs before the API server runs, which [`remaining`] brings.
+pub(crate) async fn images(ctx: &Context<'_>) -> Result<Installed, PhaseError> {
+    if !ctx.wants(PhaseId::Images) {
+        ctx.leave_out(PhaseId::Images);
+        return Ok(Installed { kubelet_changed: false });
+    }
+    ctx.run
+        .phase(PhaseId::Images, async {
+            let bundle = bundle(ctx)?;
+            let first = needed_first(ctx);
+            let (loaded, installed) = tokio::try_join!(load(ctx, &bundle, &first), programs(ctx, bundle.clone()))?;
+            Ok((Installed { kubelet_changed: installed.kubelet }, done_if(loaded || installed.any)))
+        })
+        .await
+}
+
+/// The add-ons' images, loaded while the control plane starts.
+pub(crate) async fn remaining(ctx: &Context<'_>, _first: Installed) -> Result<(), PhaseError> {
+    if !ctx.wants(PhaseId::Images) {
+        return Ok(());
+    }
+    let first = needed_first(ctx);
+    let rest: Vec<String> =
+        ctx.plan.images.all.iter().filter(|reference| !first.contains(reference)).cloned().collect();
+    let bundle = bundle(ctx).map_err(|cause| cause.in_phase(PhaseId::Images))?;
+    load(ctx, &bundle, &rest).await.map(|_| ()).map_err(|cause| cause.in_phase(PhaseId::Images))
+}
+
+fn needed_first(ctx: &Context<'_>) -> Vec<String> {
+    let images = &ctx.plan.images;
+    ctx.plan
+        .images
+        .all
+        .iter()
+        .filter(|reference| **reference != images.coredns && **reference != images.flannel)
+        .cloned()
+        .collect()
+}
+
+fn bundle(ctx: &Context<'_>) -> Result<Arc<Bundle>, Cause> {
+    match &ctx.bundle {
+        Some(bundle) => Ok(bundle.clone()),
+        // Preflight told why and was told to go on; opening it again gives the same error.
+        None => Bundle::open(&ctx.options.bundle).map(Arc::new).map_err(Cause::other),
+    }
+}
+
+async fn load(ctx: &Context<'_>, bundle: &Arc<Bundle>, references: &[String]) -> Result<bool, Cause> {
+    let docker =
+        junio_bundle::docker::connect(&ctx.changes.host.layout().docker_socket()).await.map_err(Cause::other)?;
+    let missing = bundle.missing_images(&docker, references).await.map_err(Cause::other)?;
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    ctx.changes.intend(PhaseId::Images, Change::Images { references: missing.clone() })?;
+    ctx.run.line(PhaseId::Images, format!("Loading {} from the bundle", short_names(&missing)));
+    let progress = |progress: LoadProgress| {
+        ctx.run.event(&Event::Progress {
+            phase: PhaseId::Images,
+            what: "loading images".to_owned(),
+            done: progress.done,
+            total: progress.total,
+        });
+    };
+    let report = bundle.load_images(&docker, &missing, &progress).await.map_err(Cause::other)?;
+    Ok(!report.reused())
+}
+
+fn short_names(references: &[String]) -> String {
+    let names: Vec<&str> =
+        references.iter().map(|reference| reference.rsplit('/').next().unwrap_or(reference)).collect();
+    names.join(", ")
+}
+
+/// The kubelet, kubectl and the CNI plugins at their places. A kubelet that differs is replaced and started anew later.
+async fn programs(ctx: &Context<'_>, bundle: Arc<Bundle>) -> Result<Programs, Cause> {
+    let layout = ctx.changes.host.layout();
+    let wanted = extractions(&bundle, layout);
+    let directories: Vec<(PathBuf, u32)> =
+        [layout.cni_bin_dir(), layout.kubelet_bin().parent().map(Into::into).unwrap_or_default()]
+            .into_iter()
+            .map(|path| (path, 0o755))
+            .collect();
+    ctx.changes.directories(PhaseId::Images, &directories).await?;
+    ctx.changes
+        .intend_installed(PhaseId::Images, &wanted.iter().map(|e| e.destination.clone()).collect::<Vec<_>>())
+        .await?;
+    let kubelet = wanted.iter().position(|extraction| extraction.destination == layout.kubelet_bin());
+    let extracted = tokio::task::spawn_blocking(move || bundle.extract_all(&wanted)).await;
+    let outcomes = match extracted {
+        Ok(result) => result.map_err(Cause::other)?,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let written = |index: usize| outcomes.get(index) == Some(&Extracted::Written);
+    Ok(Programs { any: outcomes.contains(&Extracted::Written), kubelet: kubelet.is_some_and(written) })
+}
+
+/// Which programs were written.
+struct Programs {
+    any: bool,
+    kubelet: bool,
+}
+
+/// Files of the bundle and where they go.
+fn extractions(bundle: &Bundle, layout: &Layout) -> Vec<Extraction> {
+    bundle
+        .manifest()
+        .files
+        .iter()
+        .filter_map(|file| {
+            let destination = match file.name.as_str() {
+                "junio-kubelet" => layout.kubelet_bin(),
+                "kubectl" => layout.kubectl_bin(),
+                name => layout.cni_bin_dir().join(name.strip_prefix("cni/")?),
+            };
+            Some(Extraction { name: file.name.clone(), destination })
+        })
+        .collect()
+}

@@ -1,0 +1,222 @@
+//! The flow of `init`: who waits for whom. What is independent overlaps; nothing sleeps where an event exists.
+
+use std::sync::Arc;
+
+use junio_host::{Local, RunLock};
+use junio_pki::KeyPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::changes::Changes;
+use crate::context::Context;
+use crate::error::{Cause, InPhase, PhaseError};
+use crate::event::{Outcome, Reporter};
+use crate::init::certs::{Certificates, certs};
+use crate::init::kubeconfig::kubeconfig;
+use crate::init::prepare::{Examined, examine, missing_keys, open_journal, plan};
+use crate::init::store::{Stored, store};
+use crate::init::wait_control_plane::{client, wait};
+use crate::init::{dry_run, images, kubelet_start, manifests, node};
+use crate::options::{InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport};
+use crate::phase_id::PhaseId;
+use crate::preflight::judge;
+use crate::run::Run;
+
+/// Makes this host a control plane, or one phase of that. Run again, it reuses what is there.
+pub async fn init(
+    options: InitOptions,
+    reporter: &dyn Reporter,
+    cancel: CancellationToken,
+) -> Result<InitReport, PhaseError> {
+    let run = Run::new(reporter, cancel);
+    let layout = options.layout.clone();
+    let not_started = |cause: Cause| PhaseError { phase: None, cause: Box::new(cause) };
+    let _lock = if options.dry_run {
+        None
+    } else {
+        Some(RunLock::acquire(&layout.lock(), "init").map_err(Cause::from).map_err(not_started)?)
+    };
+    let journal = open_journal(&layout).map_err(not_started)?;
+    let again = !journal.is_empty();
+    let overlay = !options.skip.iter().any(|skip| skip.covers(PhaseId::AddonFlannel));
+    let wants = |phase| {
+        options.only.is_none_or(|only| only.covers(phase)) && !options.skip.iter().any(|skip| skip.covers(phase))
+    };
+
+    let algorithm = crate::plan::algorithm(options.documents.cluster.algorithm());
+    let keys = Arc::new(KeyPool::start(
+        algorithm,
+        if options.dry_run { 0 } else { missing_keys(&options.documents, &layout, wants) },
+    ));
+    let examined = examined(&run, &options, overlay, again, wants(PhaseId::Preflight)).await?;
+    let plan = plan(&options.documents, &examined.facts, &layout, overlay).in_phase(PhaseId::Preflight)?;
+
+    let host = Local::new(layout);
+    let changes = Changes { host: &host, journal: &journal };
+    let Examined { bundle, docker, .. } = examined;
+    let ctx = Context { run: &run, changes, plan: &plan, options: &options, keys, bundle, docker, again };
+    let outcome = if options.dry_run {
+        dry_run::render(&ctx).await?
+    } else if let Some(only) = options.only {
+        single(&ctx, only).await?
+    } else {
+        everything(&ctx).await?
+    };
+    let elapsed = run.elapsed();
+    Ok(InitReport {
+        node_name: plan.node_name.clone(),
+        kubernetes_version: plan.documents.cluster.kubernetes_version.clone(),
+        kubeconfig: options.layout.admin_conf(),
+        join: outcome.join,
+        elapsed,
+        dry_run_directory: outcome.dry_run_directory,
+        network_installed: overlay,
+        timeline: run.into_timeline(),
+    })
+}
+
+/// The checks of `init` alone.
+pub async fn preflight(
+    options: PreflightOptions,
+    reporter: &dyn Reporter,
+    cancel: CancellationToken,
+) -> Result<PreflightReport, PhaseError> {
+    const ID: PhaseId = PhaseId::Preflight;
+    let run = Run::new(reporter, cancel);
+    run.phase(ID, async {
+        run.line(ID, "Running pre-flight checks");
+        let ours = !open_journal(&options.layout)?.is_empty();
+        let examined = examine(&options.documents, &options.layout, &options.bundle, true, ours).await;
+        let report = judge(&run, examined.findings, &options.ignore_preflight_errors, examined.checks)?;
+        Ok((report, Outcome::Done))
+    })
+    .await
+}
+
+/// What a flow leaves for the report.
+#[derive(Default)]
+pub(crate) struct Finished {
+    pub(crate) join: Option<JoinCommand>,
+    pub(crate) dry_run_directory: Option<std::path::PathBuf>,
+}
+
+async fn examined(
+    run: &Run<'_>,
+    options: &InitOptions,
+    overlay: bool,
+    again: bool,
+    judged: bool,
+) -> Result<Examined, PhaseError> {
+    const ID: PhaseId = PhaseId::Preflight;
+    let look = examine(&options.documents, &options.layout, &options.bundle, overlay, again);
+    if !judged {
+        if options.only.is_none() {
+            run.skipped(ID);
+        }
+        return Ok(look.await);
+    }
+    run.phase(ID, async {
+        run.line(ID, "Running pre-flight checks");
+        let mut examined = look.await;
+        let findings = std::mem::take(&mut examined.findings);
+        judge(run, findings, &options.ignore_preflight_errors, examined.checks)?;
+        Ok((examined, Outcome::Done))
+    })
+    .await
+}
+
+async fn everything(ctx: &Context<'_>) -> Result<Finished, PhaseError> {
+    let (installed, prepared, (certificates, pods)) =
+        tokio::try_join!(images::images(ctx), kubelet_start::prepare(ctx), async {
+            let certificates = certs(ctx).await?;
+            let conf = kubeconfig(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
+            Ok((certificates, pods))
+        })?;
+    let kubelet = kubelet_start::start(ctx, prepared, installed, pods).await?;
+    let client = client(ctx).await?;
+    let (control_plane, stored, ..) = tokio::try_join!(
+        wait(ctx, &client, &certificates, kubelet, pods),
+        store(ctx, &client, &certificates),
+        node::mark(ctx, &client),
+        kubelet_start::enable(ctx, kubelet),
+        images::remaining(ctx, installed),
+    )?;
+    node::verify(ctx, &control_plane, stored).await?;
+    node::finalize(ctx).await?;
+    Ok(Finished { join: join_command(ctx, &certificates), ..Finished::default() })
+}
+
+/// `init phase NAME`: the inputs come from the disk.
+async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError> {
+    match only.group() {
+        PhaseId::Preflight => {}
+        PhaseId::Images => {
+            let installed = images::images(ctx).await?;
+            images::remaining(ctx, installed).await?;
+        }
+        PhaseId::Certs => {
+            certs(ctx).await?;
+        }
+        PhaseId::Kubeconfig => {
+            let certificates = certs(ctx).await?;
+            kubeconfig(ctx, &certificates).await?;
+        }
+        PhaseId::Etcd | PhaseId::ControlPlane => {
+            let certificates = certs(ctx).await?;
+            let conf = kubeconfig(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
+            manifests::other_pods(ctx, &certificates, pods).await?;
+        }
+        PhaseId::KubeletStart => {
+            let certificates = certs(ctx).await?;
+            let conf = kubeconfig(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
+            let (installed, prepared) = (images::images(ctx).await?, kubelet_start::prepare(ctx).await?);
+            let kubelet = kubelet_start::start(ctx, prepared, installed, pods).await?;
+            kubelet_start::enable(ctx, kubelet).await?;
+        }
+        PhaseId::KubeletFinalize => node::finalize(ctx).await?,
+        PhaseId::WaitControlPlane => {
+            let certificates = certs(ctx).await?;
+            let conf = kubeconfig(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
+            let client = client(ctx).await?;
+            let kubelet = kubelet_start::assumed();
+            tokio::try_join!(wait(ctx, &client, &certificates, kubelet, pods), store(ctx, &client, &certificates))?;
+        }
+        PhaseId::MarkControlPlane => node::mark(ctx, &client(ctx).await?).await?,
+        PhaseId::Verify => {
+            let control_plane = crate::init::wait_control_plane::ControlPlane { client: client(ctx).await? };
+            node::verify(
+                ctx,
+                &control_plane,
+                Stored { coredns: !ctx.plan.documents.cluster.dns.disabled, network: true },
+            )
+            .await?;
+        }
+        PhaseId::ShowJoinCommand => {
+            let certificates = certs(ctx).await?;
+            return Ok(Finished { join: join_command(ctx, &certificates), ..Finished::default() });
+        }
+        _ => {
+            let certificates = certs(ctx).await?;
+            store(ctx, &client(ctx).await?, &certificates).await?;
+        }
+    }
+    Ok(Finished::default())
+}
+
+/// Phase `show-join-command`; none without a token that authenticates.
+fn join_command(ctx: &Context<'_>, certificates: &Certificates) -> Option<JoinCommand> {
+    const ID: PhaseId = PhaseId::ShowJoinCommand;
+    if !ctx.wants(ID) || ctx.options.skip.iter().any(|skip| skip.covers(PhaseId::BootstrapToken)) {
+        ctx.leave_out(ID);
+        return None;
+    }
+    let token = ctx.plan.documents.init.bootstrap_tokens.first().and_then(|token| token.token.clone());
+    Some(JoinCommand {
+        endpoint: ctx.plan.endpoint.clone(),
+        token: token.filter(|_| !ctx.options.skip_token_print),
+        ca_cert_hash: certificates.ca_pin.clone(),
+    })
+}

@@ -1,0 +1,144 @@
+//! Phase `wait-control-plane`: kubelet healthy, API server ready, then controller manager and scheduler started and healthy.
+
+use std::time::{Duration, Instant};
+
+use junio_api::ports;
+use kube::Client;
+
+use crate::client::{self, unverified};
+use crate::context::Context;
+use crate::error::{Cause, PhaseError};
+use crate::init::certs::Certificates;
+use crate::init::kubelet_start::KubeletStarted;
+use crate::init::manifests::{self, AllPods, FirstPods};
+use crate::init::trouble;
+use crate::phase_id::PhaseId;
+use crate::run::done_if;
+use crate::wait::{Look, Wait};
+
+const ID: PhaseId = PhaseId::WaitControlPlane;
+const LOOK: Duration = Duration::from_millis(25);
+
+/// The API server answers `/readyz`; everything that needs it takes this.
+#[derive(Clone)]
+pub(crate) struct ControlPlane {
+    pub(crate) client: Client,
+}
+
+/// A client of this host's API server with the rights of `super-admin.conf`, or `admin.conf` where that is gone. It does not
+/// connect yet.
+pub(crate) async fn client(ctx: &Context<'_>) -> Result<Client, PhaseError> {
+    let layout = ctx.changes.host.layout();
+    let path = if layout.super_admin_conf().exists() { layout.super_admin_conf() } else { layout.admin_conf() };
+    if !path.exists() {
+        return Err(
+            Cause::MissingInput { what: path.display().to_string(), phase: PhaseId::KubeconfigAdmin }.in_phase(ID)
+        );
+    }
+    client::connect(&path, Some(&ctx.plan.local_server())).await.map_err(|error| Cause::other(error).in_phase(ID))
+}
+
+/// Waits for the API server, then lets the other two start and waits for them.
+pub(crate) async fn wait(
+    ctx: &Context<'_>,
+    client: &Client,
+    certificates: &Certificates,
+    _kubelet: KubeletStarted,
+    pods: FirstPods,
+) -> Result<ControlPlane, PhaseError> {
+    if !ctx.wants(ID) {
+        ctx.leave_out(ID);
+        manifests::other_pods(ctx, certificates, pods).await?;
+        return Ok(ControlPlane { client: client.clone() });
+    }
+    let others = std::sync::Mutex::new(None::<PhaseError>);
+    let result = ctx
+        .run
+        .phase(ID, async {
+            let work = async {
+                kubelet(ctx).await?;
+                let started = api_server(ctx, client).await?;
+                match manifests::other_pods(ctx, certificates, pods).await {
+                    Ok(pods) => components(ctx, pods, started).await,
+                    Err(error) => {
+                        *others.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                        Err(Cause::Interrupted)
+                    }
+                }
+            };
+            tokio::select! {
+                result = work => result?,
+                cause = trouble::watch(ctx) => return Err(cause),
+            }
+            Ok((ControlPlane { client: client.clone() }, done_if(!ctx.again)))
+        })
+        .await;
+    match others.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => result,
+    }
+}
+
+async fn kubelet(ctx: &Context<'_>) -> Result<(), Cause> {
+    let port = ctx.plan.kubelet_config["healthzPort"].as_u64().unwrap_or(ports::KUBELET_HEALTHZ.into());
+    if port == 0 {
+        return Ok(());
+    }
+    ctx.run.line(ID, "Waiting for the kubelet to boot up the control plane as static Pods from directory \"/etc/kubernetes/manifests\"");
+    let url = format!("http://127.0.0.1:{port}");
+    let client = unverified(&url)?;
+    let what = format!("a healthy kubelet at {url}/healthz");
+    let started = Instant::now();
+    Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.kubelet, interval: LOOK }
+        .until(|| look(&client, "/healthz"))
+        .await?;
+    ctx.run.line_as(ID, "kubelet-check", format!("The kubelet is healthy after {:.0?}", started.elapsed()));
+    Ok(())
+}
+
+async fn api_server(ctx: &Context<'_>, client: &Client) -> Result<Instant, Cause> {
+    ctx.run.line_as(
+        ID,
+        "control-plane-check",
+        format!("Checking kube-apiserver at {}/readyz", ctx.plan.local_server()),
+    );
+    let started = Instant::now();
+    let what = format!("kube-apiserver at {}", ctx.plan.local_server());
+    Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK }
+        .until(|| look(client, "/readyz"))
+        .await?;
+    ctx.run.line_as(ID, "control-plane-check", format!("kube-apiserver is healthy after {:.0?}", started.elapsed()));
+    Ok(started)
+}
+
+async fn components(ctx: &Context<'_>, _pods: AllPods, _started: Instant) -> Result<(), Cause> {
+    let component = async |name: &'static str, port: u16, path: &'static str| {
+        let url = format!("https://127.0.0.1:{port}");
+        ctx.run.line_as(ID, "control-plane-check", format!("Checking {name} at {url}{path}"));
+        let client = unverified(&url)?;
+        let started = Instant::now();
+        Wait {
+            run: ctx.run,
+            phase: ID,
+            what: format!("{name} at {url}"),
+            deadline: ctx.plan.timeouts.control_plane,
+            interval: LOOK,
+        }
+        .until(|| look(&client, path))
+        .await?;
+        ctx.run.line_as(ID, "control-plane-check", format!("{name} is healthy after {:.0?}", started.elapsed()));
+        Ok::<_, Cause>(())
+    };
+    tokio::try_join!(
+        component(junio_api::names::KUBE_CONTROLLER_MANAGER, ports::CONTROLLER_MANAGER, "/healthz"),
+        component(junio_api::names::KUBE_SCHEDULER, ports::SCHEDULER, "/livez"),
+    )?;
+    Ok(())
+}
+
+async fn look(client: &Client, path: &str) -> Result<Look<()>, Cause> {
+    Ok(match client::health(client, path).await {
+        Ok(()) => Look::Ready(()),
+        Err(reason) => Look::Blocked(reason),
+    })
+}

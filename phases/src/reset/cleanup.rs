@@ -1,0 +1,233 @@
+//! Removing, step by step. A step that fails is reported and the next one goes on.
+
+use std::path::{Path, PathBuf};
+
+use junio_host::{Docker, Host, HostError, ServiceManager, firewall, links, mounts, sysctl};
+use nix::mount::MntFlags;
+
+use crate::context::KUBELET_SERVICE;
+use crate::journal::{Made, Previous};
+use crate::options::ResetReport;
+use crate::reset::known::{self, Fate};
+
+/// One reset.
+pub(crate) struct Cleanup<'a> {
+    pub(crate) host: &'a dyn Host,
+    pub(crate) made: Made,
+    pub(crate) services: ServiceManager,
+    pub(crate) dry_run: bool,
+    pub(crate) report: ResetReport,
+}
+
+impl Cleanup<'_> {
+    fn note(&mut self, what: impl Into<String>, result: Result<bool, HostError>) {
+        let what = what.into();
+        match result {
+            Ok(true) => self.report.removed.push(what),
+            Ok(false) => {}
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+                self.report.failed.push(format!("{what}: {error}{cause}"));
+            }
+        }
+    }
+
+    pub(crate) async fn kubelet(&mut self) {
+        let unit = self.host.layout().kubelet_unit();
+        let active = self.services.is_active(self.host, KUBELET_SERVICE).await.unwrap_or(false);
+        let installed = matches!(self.host.stat(&unit).await, Ok(Some(_)));
+        if !active && !installed && !self.made.services.iter().any(|name| name == KUBELET_SERVICE) {
+            return;
+        }
+        if self.dry_run {
+            self.report.removed.push(format!("service {KUBELET_SERVICE}"));
+            return;
+        }
+        let result = async {
+            self.services.stop(self.host, KUBELET_SERVICE).await?;
+            self.services.disable(self.host, KUBELET_SERVICE).await?;
+            self.host.remove_file(&unit).await?;
+            self.services.reload(self.host).await?;
+            Ok(active || installed)
+        };
+        let result = result.await;
+        self.note(format!("service {KUBELET_SERVICE}"), result);
+    }
+
+    pub(crate) async fn containers(&mut self) {
+        let socket = self.host.layout().docker_socket();
+        let docker = match Docker::connect(&socket).await {
+            Ok(docker) => docker,
+            Err(error) => {
+                if self.made.kubelet || !self.made.images.is_empty() {
+                    self.note("containers and images of the cluster", Err(error));
+                }
+                return;
+            }
+        };
+        match docker.containers(known::OUR_CONTAINERS).await {
+            Ok(found) => {
+                let count = found.len();
+                let removals =
+                    found.iter().filter(|_| !self.dry_run).map(|container| docker.remove_container(&container.id));
+                let failed: Vec<HostError> =
+                    futures::future::join_all(removals).await.into_iter().filter_map(Result::err).collect();
+                if count > failed.len() {
+                    self.report.removed.push(format!("{} containers", count - failed.len()));
+                }
+                for error in failed {
+                    self.note("a container", Err(error));
+                }
+            }
+            Err(error) => self.note("containers", Err(error)),
+        }
+        self.images(&docker).await;
+    }
+
+    async fn images(&mut self, docker: &Docker) {
+        let present = match docker.image_references().await {
+            Ok(present) => present,
+            Err(error) => return self.note("images", Err(error)),
+        };
+        for reference in self.made.images.clone() {
+            if present.contains(&reference) {
+                let result = if self.dry_run { Ok(()) } else { docker.remove_image(&reference).await };
+                self.note(format!("image {reference}"), result.map(|()| true));
+            }
+        }
+    }
+
+    pub(crate) fn mounts(&mut self, directory: &Path, flags: MntFlags) {
+        match mounts::below(directory) {
+            Ok(points) => {
+                for point in points {
+                    let result = if self.dry_run { Ok(()) } else { mounts::unmount(&point, flags) };
+                    self.note(format!("mount {}", point.display()), result.map(|()| true));
+                }
+            }
+            Err(error) => self.note("mounts", Err(error)),
+        }
+    }
+
+    pub(crate) async fn tree(&mut self, path: &Path, fate: Fate) {
+        let names = match self.host.list(path).await {
+            Ok(names) => names,
+            Err(error) => return self.note(path.display().to_string(), Err(error)),
+        };
+        let exists = matches!(self.host.stat(path).await, Ok(Some(_)));
+        match fate {
+            Fate::Remove if exists => {
+                let result = if self.dry_run { Ok(true) } else { self.host.remove_tree(path).await };
+                self.note(path.display().to_string(), result);
+            }
+            Fate::Empty if !names.is_empty() => {
+                let mut result = Ok(true);
+                for name in names.iter().filter(|_| !self.dry_run) {
+                    if let Err(error) = self.host.remove_tree(&path.join(name)).await {
+                        result = Err(error);
+                    }
+                }
+                self.note(format!("the content of {}", path.display()), result);
+            }
+            Fate::Remove | Fate::Empty => {}
+        }
+    }
+
+    pub(crate) async fn file(&mut self, path: &Path) {
+        let exists = matches!(self.host.stat(path).await, Ok(Some(_)));
+        if exists {
+            let result = if self.dry_run { Ok(true) } else { self.host.remove_file(path).await };
+            self.note(path.display().to_string(), result);
+        }
+    }
+
+    /// Files that the journal names: ours go, others get their content back.
+    pub(crate) async fn recorded_files(&mut self) {
+        for (path, previous) in self.made.files.clone() {
+            match previous {
+                None => self.file(&path).await,
+                Some(previous) => self.restore(&path, &previous).await,
+            }
+        }
+    }
+
+    async fn restore(&mut self, path: &Path, previous: &Previous) {
+        let backup = match &previous.backup {
+            Some(backup) => self.host.read(backup).await,
+            None => Ok(None),
+        };
+        match backup {
+            Ok(Some(content)) if !self.dry_run => {
+                let parent = path.parent().map(Path::to_owned).unwrap_or_default();
+                let result = async {
+                    self.host.create_dir(&parent, 0o755).await?;
+                    self.host.write(path, &content, previous.mode).await
+                };
+                match result.await {
+                    Ok(()) => self.report.left.push(format!("{}, as it was before", path.display())),
+                    Err(error) => self.note(path.display().to_string(), Err(error)),
+                }
+            }
+            Ok(Some(_)) => self.report.left.push(format!("{}, as it was before", path.display())),
+            Ok(None) => {
+                self.report.left.push(format!("{}: it was there before and its old content is gone", path.display()))
+            }
+            Err(error) => self.note(path.display().to_string(), Err(error)),
+        }
+    }
+
+    /// Directories that we made, innermost first, if nothing is in them any more.
+    pub(crate) async fn recorded_directories(&mut self) {
+        let ours: Vec<PathBuf> =
+            self.made.directories.iter().filter(|(_, existed)| !**existed).map(|(path, _)| path.clone()).collect();
+        for path in ours.into_iter().rev() {
+            let empty = self.host.list(&path).await.is_ok_and(|names| names.is_empty());
+            let exists = matches!(self.host.stat(&path).await, Ok(Some(_)));
+            if !exists || self.dry_run {
+                continue;
+            }
+            if empty {
+                let result = self.host.remove_tree(&path).await;
+                self.note(path.display().to_string(), result);
+            } else {
+                self.report.left.push(format!("{}: something in it is not ours", path.display()));
+            }
+        }
+    }
+
+    pub(crate) async fn network(&mut self) {
+        for link in known::LINKS.into_iter().filter(|link| links::exists(link)) {
+            let result = if self.dry_run { Ok(true) } else { links::remove(link) };
+            self.note(format!("link {link}"), result);
+        }
+        if self.dry_run {
+            return;
+        }
+        match firewall::clean(self.host).await {
+            Ok(removed) if !removed.is_empty() => {
+                self.report.removed.push(format!("{} packet filter chains and tables", removed.len()))
+            }
+            Ok(_) => {}
+            Err(error) => self.note("packet filter rules", Err(error)),
+        }
+        let groups = mounts::remove_kubepods_cgroups();
+        if !groups.is_empty() {
+            self.report.removed.push(format!("{} control group trees", groups.len()));
+        }
+    }
+
+    pub(crate) fn sysctls(&mut self) {
+        for (name, previous) in self.made.sysctls.clone() {
+            if self.dry_run {
+                self.report.removed.push(format!("our value of {name}"));
+                continue;
+            }
+            match sysctl::write(&name, &previous) {
+                Ok(sysctl::SysctlChange::Changed { .. }) => self.report.removed.push(format!("our value of {name}")),
+                Ok(sysctl::SysctlChange::Unchanged) => {}
+                Ok(sysctl::SysctlChange::Refused { reason }) => self.report.failed.push(format!("{name}: {reason}")),
+                Err(error) => self.note(name, Err(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a kubelet and its pods leave on a host beside what the journal names. Pure: paths and decisions.
+
+use std::path::{Path, PathBuf};
+
+use junio_api::{Layout, names};
+
+use crate::journal::Made;
+
+/// What becomes of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes with all that is in it.
+    Remove,
+    /// It was there before us: what is in it goes.
+    Empty,
+}
+
+/// Directories whose content is a cluster's and nothing else's; they go whole unless they existed before us.
+pub(crate) fn trees(
+    layout: &Layout,
+    made: &Made,
+    etcd_data: &Path,
+    certificates: &Path,
+    tmp: bool,
+) -> Vec<(PathBuf, Fate)> {
+    let fate = |path: &Path| match made.directories.get(path) {
+        Some(true) => Fate::Empty,
+        // Not recorded: a cluster that was not ours, of which kubeadm too leaves the directory.
+        None if made.directories.is_empty() => Fate::Empty,
+        Some(false) | None => Fate::Remove,
+    };
+    let run = |path: &str| layout.root().join(path);
+    let mut trees = vec![layout.manifests_dir(), layout.kubelet_dir(), etcd_data.to_owned(), certificates.to_owned()];
+    if tmp {
+        trees.push(layout.tmp_dir());
+    }
+    if made.kubelet {
+        trees.extend([layout.pod_log_dir(), layout.container_log_dir()]);
+    }
+    let mut fates: Vec<_> =
+        trees.into_iter().map(|path| (fate(&path), path)).map(|(fate, path)| (path, fate)).collect();
+    // Made by CNI plugins and flannel, which record nothing; nobody else uses these names.
+    fates.extend(["run/flannel", "var/lib/cni"].map(|path| (run(path), Fate::Remove)));
+    fates
+}
+
+/// Single files that are a cluster's.
+pub(crate) fn files(layout: &Layout) -> Vec<PathBuf> {
+    vec![
+        layout.admin_conf(),
+        layout.super_admin_conf(),
+        layout.kubelet_conf(),
+        layout.bootstrap_kubelet_conf(),
+        layout.controller_manager_conf(),
+        layout.scheduler_conf(),
+        layout.cni_conf_dir().join("10-flannel.conflist"),
+    ]
+}
+
+/// Links of the overlay network.
+pub(crate) const LINKS: [&str; 3] = ["flannel.1", "flannel-v6.1", "cni0"];
+
+/// Where etcd keeps its data: the manifest's volume `etcd-data`, as kubeadm looks it up, else the default.
+pub(crate) fn etcd_data(layout: &Layout, manifest: Option<&str>) -> PathBuf {
+    let pod = manifest.and_then(|text| junio_api::yaml::from_str::<serde_json::Value>(text).ok());
+    let path = pod.as_ref().and_then(|pod| {
+        let volumes = pod["spec"]["volumes"].as_array()?;
+        volumes.iter().find(|volume| volume["name"] == "etcd-data")?["hostPath"]["path"].as_str()
+    });
+    path.map_or_else(|| layout.etcd_data_dir(), |path| layout.root().join(path.trim_start_matches('/')))
+}
+
+/// The label filter of containers that our kubelet made.
+pub(crate) const OUR_CONTAINERS: &str = names::DOCKER_LABEL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_there_before_us_is_emptied_and_stays() {
+        let layout = Layout::new("/r");
+        let mut made = Made::default();
+        made.directories.insert(layout.kubelet_dir(), true);
+        made.directories.insert(layout.manifests_dir(), false);
+        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false);
+        let fate = |path: PathBuf| fates.iter().find(|(p, _)| *p == path).map(|(_, fate)| *fate);
+        assert_eq!(fate(layout.kubelet_dir()), Some(Fate::Empty));
+        assert_eq!(fate(layout.manifests_dir()), Some(Fate::Remove));
+        assert_eq!(fate(layout.tmp_dir()), None);
+        assert_eq!(fate(layout.pod_log_dir()), None, "no kubelet of ours ever ran");
+    }
+
+    #[test]
+    fn the_data_directory_is_the_manifests() {
+        let layout = Layout::new("/r");
+        let manifest = "spec:\n  volumes:\n  - name: etcd-data\n    hostPath:\n      path: /data/etcd\n";
+        assert_eq!(etcd_data(&layout, Some(manifest)), PathBuf::from("/r/data/etcd"));
+        assert_eq!(etcd_data(&layout, None), PathBuf::from("/r/var/lib/etcd"));
+        assert_eq!(etcd_data(&layout, Some("not: [a pod")), PathBuf::from("/r/var/lib/etcd"));
+    }
+}
