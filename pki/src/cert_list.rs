@@ -68,19 +68,57 @@ use CertId as I;
 use CommonName::{Fixed, Node};
 use Usage::{Client, Server};
 
-const fn authority(id: CertId, name: &'static str, title: &'static str, stem: &'static str, common_name: &'static str) -> CertSpec {
+const fn authority(
+    id: CertId,
+    name: &'static str,
+    title: &'static str,
+    stem: &'static str,
+    common_name: &'static str,
+) -> CertSpec {
     let common_name = Fixed(common_name);
-    CertSpec { id, name, title, stem, common_name, organizations: &[], usages: &[], signer: None, sans: SanKind::CommonName }
+    CertSpec {
+        id,
+        name,
+        title,
+        stem,
+        common_name,
+        organizations: &[],
+        usages: &[],
+        signer: None,
+        sans: SanKind::CommonName,
+    }
 }
 
-const fn client(id: CertId, name: &'static str, title: &'static str, common_name: &'static str, signer: CertId) -> CertSpec {
+const fn client(
+    id: CertId,
+    name: &'static str,
+    title: &'static str,
+    common_name: &'static str,
+    signer: CertId,
+) -> CertSpec {
     let common_name = Fixed(common_name);
-    CertSpec { id, name, title, stem: name, common_name, organizations: &[], usages: &[Client], signer: Some(signer), sans: SanKind::None }
+    CertSpec {
+        id,
+        name,
+        title,
+        stem: name,
+        common_name,
+        organizations: &[],
+        usages: &[Client],
+        signer: Some(signer),
+        sans: SanKind::None,
+    }
 }
 
 /// All certificates. The organization of `apiserver-kubelet-client` is empty on purpose: its rights come from a binding.
 pub const CERTIFICATES: [CertSpec; 10] = [
-    authority(I::Ca, "ca", "the self-signed Kubernetes CA to provision identities for other Kubernetes components", "ca", "kubernetes"),
+    authority(
+        I::Ca,
+        "ca",
+        "the self-signed Kubernetes CA to provision identities for other Kubernetes components",
+        "ca",
+        "kubernetes",
+    ),
     CertSpec {
         id: I::ApiServer,
         name: "apiserver",
@@ -99,8 +137,20 @@ pub const CERTIFICATES: [CertSpec; 10] = [
         "kube-apiserver-kubelet-client",
         I::Ca,
     ),
-    authority(I::FrontProxyCa, "front-proxy-ca", "the self-signed CA to provision identities for front proxy", "front-proxy-ca", "front-proxy-ca"),
-    client(I::FrontProxyClient, "front-proxy-client", "the certificate for the front proxy client", "front-proxy-client", I::FrontProxyCa),
+    authority(
+        I::FrontProxyCa,
+        "front-proxy-ca",
+        "the self-signed CA to provision identities for front proxy",
+        "front-proxy-ca",
+        "front-proxy-ca",
+    ),
+    client(
+        I::FrontProxyClient,
+        "front-proxy-client",
+        "the certificate for the front proxy client",
+        "front-proxy-client",
+        I::FrontProxyCa,
+    ),
     authority(I::EtcdCa, "etcd-ca", "the self-signed CA to provision identities for etcd", "etcd/ca", "etcd-ca"),
     CertSpec {
         id: I::EtcdServer,

@@ -65,7 +65,8 @@ pub fn create_all(params: &PkiParams, directory: &Path, pool: &KeyPool) -> Resul
     sync(directory, params)?;
     let ca = OnDisk::read(CertId::Ca.spec(), directory)?;
     let external_ca = ca.key.is_none();
-    let (ca_pem, parsed) = ca.certificate.ok_or(PkiError::MissingCa { path: ca.certificate_path, wanted: "everything" })?;
+    let (ca_pem, parsed) =
+        ca.certificate.ok_or(PkiError::MissingCa { path: ca.certificate_path, wanted: "everything" })?;
     Ok(PkiReport { files, ca_pin: parsed.pin(), ca_pem, external_ca })
 }
 
@@ -73,7 +74,9 @@ pub fn create_all(params: &PkiParams, directory: &Path, pool: &KeyPool) -> Resul
 pub fn create_one(id: CertId, params: &PkiParams, directory: &Path, pool: &KeyPool) -> Result<FileOutcome, PkiError> {
     let mut files = create(&[id.spec()], params, directory, pool, None)?;
     sync(directory, params)?;
-    files.pop().ok_or(PkiError::MissingCa { path: store::certificate_path(directory, id.spec().stem), wanted: id.spec().name })
+    files
+        .pop()
+        .ok_or(PkiError::MissingCa { path: store::certificate_path(directory, id.spec().stem), wanted: id.spec().name })
 }
 
 /// The key pair that signs service account tokens: `sa.key` and `sa.pub`.
@@ -96,7 +99,8 @@ pub fn renew(id: CertId, params: &PkiParams, directory: &Path, pool: &KeyPool) -
     let leaf = params.leaf(spec);
     let key = pool.take()?;
     let (text, parsed) = authority.issue(&leaf, &key)?;
-    let (certificate_path, key_path) = (store::certificate_path(directory, spec.stem), store::key_path(directory, spec.stem));
+    let (certificate_path, key_path) =
+        (store::certificate_path(directory, spec.stem), store::key_path(directory, spec.stem));
     store::write(&key_path, key.pem().expose().as_bytes(), MODE_SECRET)?;
     store::write(&certificate_path, text.as_bytes(), MODE_PUBLIC)?;
     sync(directory, params)?;
@@ -139,12 +143,15 @@ fn create(
         outcomes.extend(found.filter(|_| is_wanted).map(|o| (spec.id, o)));
         authorities[spec.id as usize] = authority;
     }
-    let leaves: Vec<_> = wanted.iter().filter_map(|spec| Some((*spec, spec.signer?, slots[spec.id as usize].take()?))).collect();
+    let leaves: Vec<_> =
+        wanted.iter().filter_map(|spec| Some((*spec, spec.signer?, slots[spec.id as usize].take()?))).collect();
     let authorities = &authorities;
     thread::scope(|scope| {
         let running: Vec<_> = leaves
             .into_iter()
-            .map(|(spec, signer, pair)| (spec.id, scope.spawn(move || leaf(spec, pair, authorities[signer as usize].as_ref(), params, pool))))
+            .map(|(spec, signer, pair)| {
+                (spec.id, scope.spawn(move || leaf(spec, pair, authorities[signer as usize].as_ref(), params, pool)))
+            })
             .collect();
         for (id, thread) in running {
             let made = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -157,7 +164,12 @@ fn create(
 }
 
 /// Refuses drift and incomplete external CAs, before anything is written.
-fn check(wanted: &[&CertSpec], on_disk: &[OnDisk], params: &PkiParams, service_account: Option<&ServiceAccount>) -> Result<(), PkiError> {
+fn check(
+    wanted: &[&CertSpec],
+    on_disk: &[OnDisk],
+    params: &PkiParams,
+    service_account: Option<&ServiceAccount>,
+) -> Result<(), PkiError> {
     let mut drifts = Vec::new();
     for spec in wanted {
         let pair = &on_disk[spec.id as usize];
@@ -180,7 +192,8 @@ fn check(wanted: &[&CertSpec], on_disk: &[OnDisk], params: &PkiParams, service_a
             continue;
         }
         let leaves = wanted.iter().filter(|spec| spec.signer == Some(ca.id)).map(|spec| &on_disk[spec.id as usize]);
-        let mut missing: Vec<_> = leaves.filter(|leaf| leaf.certificate.is_none()).map(|leaf| leaf.certificate_path.clone()).collect();
+        let mut missing: Vec<_> =
+            leaves.filter(|leaf| leaf.certificate.is_none()).map(|leaf| leaf.certificate_path.clone()).collect();
         if ca.id == CertId::Ca {
             missing.extend(service_account.filter(|sa| sa.key.is_none()).map(|sa| sa.key_path.clone()));
         }
@@ -213,7 +226,13 @@ fn authority(
     Ok((Some(created), Some(made)))
 }
 
-fn leaf(spec: &CertSpec, pair: OnDisk, authority: Option<&Authority>, params: &PkiParams, pool: &KeyPool) -> Result<FileOutcome, PkiError> {
+fn leaf(
+    spec: &CertSpec,
+    pair: OnDisk,
+    authority: Option<&Authority>,
+    params: &PkiParams,
+    pool: &KeyPool,
+) -> Result<FileOutcome, PkiError> {
     if let Some(parsed) = pair.parsed() {
         let parsed = parsed.clone();
         return Ok(outcome(spec, pair.certificate_path, pair.key_path, &parsed, Outcome::Reused));
@@ -258,7 +277,9 @@ struct ServiceAccount {
 impl ServiceAccount {
     fn read(directory: &Path) -> Result<Self, PkiError> {
         let (key_path, public_path) = (directory.join("sa.key"), directory.join("sa.pub"));
-        let key = store::read(&key_path)?.map(|text| PrivateKey::from_pem(&text, &key_path.display().to_string())).transpose()?;
+        let key = store::read(&key_path)?
+            .map(|text| PrivateKey::from_pem(&text, &key_path.display().to_string()))
+            .transpose()?;
         let public = store::read(&public_path)?;
         Ok(Self { key_path, public_path, key, public })
     }

@@ -24,14 +24,26 @@ pub struct PemPair {
 /// The request of a kubelet for its client certificate: EC P-256, `CN=system:node:NAME, O=system:nodes`, no names.
 pub fn node_client(node_name: &str) -> Result<PemPair, PkiError> {
     let common_name = format!("{}{node_name}", names::NODE_USER_PREFIX);
-    request("kubelet client", &common_name, &[names::NODES_GROUP.to_owned()], &Sans::default(), &PrivateKey::generate(KeyAlgorithm::EcdsaP256)?)
+    request(
+        "kubelet client",
+        &common_name,
+        &[names::NODES_GROUP.to_owned()],
+        &Sans::default(),
+        &PrivateKey::generate(KeyAlgorithm::EcdsaP256)?,
+    )
 }
 
 /// The request of a kubelet for a serving certificate, `CN=system:node:NAME, O=system:nodes` with names and addresses.
 pub fn node_serving(node_name: &str, dns_names: &[String], addresses: &[IpAddr]) -> Result<PemPair, PkiError> {
     let common_name = format!("{}{node_name}", names::NODE_USER_PREFIX);
     let sans = Sans { dns_names: dns_names.to_vec(), addresses: addresses.to_vec() };
-    request("kubelet serving", &common_name, &[names::NODES_GROUP.to_owned()], &sans, &PrivateKey::generate(KeyAlgorithm::EcdsaP256)?)
+    request(
+        "kubelet serving",
+        &common_name,
+        &[names::NODES_GROUP.to_owned()],
+        &sans,
+        &PrivateKey::generate(KeyAlgorithm::EcdsaP256)?,
+    )
 }
 
 /// The request for any leaf of the list, for a CA whose key is elsewhere.
@@ -39,11 +51,18 @@ pub fn for_leaf(leaf: &Leaf, key: &PrivateKey) -> Result<PemPair, PkiError> {
     request(&leaf.name, &leaf.common_name, &leaf.organizations, &leaf.sans, key)
 }
 
-fn request(name: &str, common_name: &str, organizations: &[String], sans: &Sans, key: &PrivateKey) -> Result<PemPair, PkiError> {
+fn request(
+    name: &str,
+    common_name: &str,
+    organizations: &[String],
+    sans: &Sans,
+    key: &PrivateKey,
+) -> Result<PemPair, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished_name(name, common_name, organizations)?;
     params.subject_alt_names = san_types(sans)?;
-    let request = params.serialize_request(key.pair()).map_err(|source| PkiError::Issue { name: name.to_owned(), source })?;
+    let request =
+        params.serialize_request(key.pair()).map_err(|source| PkiError::Issue { name: name.to_owned(), source })?;
     let pem = encode(&pem::Pem::new("CERTIFICATE REQUEST", request.der().to_vec()));
     Ok(PemPair { pem, key: key.pem().clone() })
 }
@@ -62,7 +81,9 @@ pub fn self_signed_serving(dns_names: &[String], addresses: &[IpAddr]) -> Result
     let mut constraints = CustomExtension::from_oid_content(&[2, 5, 29, 19], vec![0x30, 0x00]);
     constraints.set_criticality(true);
     params.custom_extensions.push(constraints);
-    let issued = params.self_signed(key.pair()).map_err(|source| PkiError::Issue { name: "kubelet serving".to_owned(), source })?;
+    let issued = params
+        .self_signed(key.pair())
+        .map_err(|source| PkiError::Issue { name: "kubelet serving".to_owned(), source })?;
     Ok(PemPair { pem: certificate_pem(&issued), key: key.pem().clone() })
 }
 

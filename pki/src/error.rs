@@ -146,12 +146,16 @@ impl Hint for PkiError {
                         .because("existing certificates are never overwritten"),
                 )
             }
-            Self::ExternalCaIncomplete { .. } => Some(
-                NextStep::command("junioadm certs generate-csr")
-                    .because("without the CA's key nothing can be signed here; let the owner of the CA sign the requests"),
-            ),
+            Self::ExternalCaIncomplete { .. } => {
+                Some(NextStep::command("junioadm certs generate-csr").because(
+                    "without the CA's key nothing can be signed here; let the owner of the CA sign the requests",
+                ))
+            }
             Self::UnsupportedCaSubject { .. } | Self::NotACa { .. } => Some(NextStep {
-                why: Some("use a CA certificate with basicConstraints CA:TRUE and one value per kind of subject attribute".to_owned()),
+                why: Some(
+                    "use a CA certificate with basicConstraints CA:TRUE and one value per kind of subject attribute"
+                        .to_owned(),
+                ),
                 ..NextStep::default()
             }),
             _ => None,

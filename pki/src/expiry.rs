@@ -62,9 +62,21 @@ pub fn report(pki: &Path, kubernetes: &Path, now: SystemTime) -> Result<ExpiryRe
     Ok(report)
 }
 
-fn row(name: String, certificate: Option<&ParsedCertificate>, authority: Option<&'static str>, externally_managed: bool, now: SystemTime) -> ExpiryRow {
+fn row(
+    name: String,
+    certificate: Option<&ParsedCertificate>,
+    authority: Option<&'static str>,
+    externally_managed: bool,
+    now: SystemTime,
+) -> ExpiryRow {
     let not_after = certificate.map(|c| c.not_after);
     let seconds = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
     let residual = |end: SystemTime| end.duration_since(now).map_or_else(|past| -seconds(past.duration()), seconds);
-    ExpiryRow { name, expires: not_after.map(rfc3339), residual_seconds: not_after.map(residual), authority, externally_managed }
+    ExpiryRow {
+        name,
+        expires: not_after.map(rfc3339),
+        residual_seconds: not_after.map(residual),
+        authority,
+        externally_managed,
+    }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use rand::RngExt;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -77,7 +77,11 @@ impl Sans {
     /// Names of `self` that `certificate` lacks.
     #[must_use]
     pub fn missing_in(&self, certificate: &ParsedCertificate) -> Vec<String> {
-        let dns = self.dns_names.iter().filter(|n| !certificate.dns_names.iter().any(|have| have.eq_ignore_ascii_case(n))).cloned();
+        let dns = self
+            .dns_names
+            .iter()
+            .filter(|n| !certificate.dns_names.iter().any(|have| have.eq_ignore_ascii_case(n)))
+            .cloned();
         let addresses = self.addresses.iter().filter(|a| !certificate.addresses.contains(a)).map(ToString::to_string);
         dns.chain(addresses).collect()
     }
@@ -177,7 +181,8 @@ impl Authority {
         request.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         request.key_usages.push(KeyUsagePurpose::KeyCertSign);
         request.key_identifier_method = KeyIdMethod::PreSpecified(key_identifier(key.pair().der_bytes()));
-        let issued = request.self_signed(key.pair()).map_err(|source| PkiError::Issue { name: spec.name.to_owned(), source })?;
+        let issued =
+            request.self_signed(key.pair()).map_err(|source| PkiError::Issue { name: spec.name.to_owned(), source })?;
         let certificate = ParsedCertificate::from_der(issued.der().to_vec(), spec.name)?;
         Ok(Self { certificate_pem: certificate_pem(&issued), certificate, key })
     }
@@ -189,7 +194,8 @@ impl Authority {
 
     fn issue_for(&self, leaf: &Leaf, public: &impl PublicKeyData) -> Result<(String, ParsedCertificate), PkiError> {
         let fail = |source| PkiError::Issue { name: leaf.name.clone(), source };
-        let mut request = base(&leaf.name, &leaf.common_name, &leaf.organizations, &leaf.sans, leaf.validity, leaf.start)?;
+        let mut request =
+            base(&leaf.name, &leaf.common_name, &leaf.organizations, &leaf.sans, leaf.validity, leaf.start)?;
         // Not `IsCa::ExplicitNoCa`, which would add a subject key identifier that kubeadm's leaves do not have.
         request.is_ca = IsCa::NoCa;
         let mut constraints = CustomExtension::from_oid_content(OID_BASIC_CONSTRAINTS, EMPTY_SEQUENCE.to_vec());
@@ -204,7 +210,8 @@ impl Authority {
                 Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
             })
             .collect();
-        let issuer = Issuer::from_ca_cert_der(&self.certificate.der.as_slice().into(), self.key.pair()).map_err(fail)?;
+        let issuer =
+            Issuer::from_ca_cert_der(&self.certificate.der.as_slice().into(), self.key.pair()).map_err(fail)?;
         let issued = request.signed_by(public, &issuer).map_err(fail)?;
         let parsed = ParsedCertificate::from_der(issued.der().to_vec(), &leaf.name)?;
         if parsed.issuer_raw != self.certificate.subject_raw {
@@ -239,13 +246,19 @@ pub(crate) fn base(
     params.serial_number = Some(serial_number());
     let beyond = || PkiError::Validity { seconds: validity.as_secs() };
     let start = OffsetDateTime::from(start).replace_nanosecond(0).map_err(|_| beyond())?;
-    params.not_before = start.checked_sub(time::Duration::try_from(BACKDATE).map_err(|_| beyond())?).ok_or_else(beyond)?;
-    params.not_after = start.checked_add(time::Duration::try_from(validity).map_err(|_| beyond())?).ok_or_else(beyond)?;
+    params.not_before =
+        start.checked_sub(time::Duration::try_from(BACKDATE).map_err(|_| beyond())?).ok_or_else(beyond)?;
+    params.not_after =
+        start.checked_add(time::Duration::try_from(validity).map_err(|_| beyond())?).ok_or_else(beyond)?;
     Ok(params)
 }
 
 /// Common name and at most one organization, which is all that the list and kubeconfigs need.
-pub(crate) fn distinguished_name(name: &str, common_name: &str, organizations: &[String]) -> Result<DistinguishedName, PkiError> {
+pub(crate) fn distinguished_name(
+    name: &str,
+    common_name: &str,
+    organizations: &[String],
+) -> Result<DistinguishedName, PkiError> {
     let mut subject = DistinguishedName::new();
     match organizations {
         [] => {}

@@ -93,7 +93,8 @@ impl PrivateKey {
         }
         .map_err(|source| PkiError::GenerateKey { algorithm: algorithm.name(), source })?;
         let what = || format!("a generated {algorithm} key");
-        let pem = traditional_pem(&pair, algorithm).ok_or_else(|| PkiError::ParseKey { what: what(), source: KeyFormatError::Der })?;
+        let pem = traditional_pem(&pair, algorithm)
+            .ok_or_else(|| PkiError::ParseKey { what: what(), source: KeyFormatError::Der })?;
         Ok(Self { pair, pem })
     }
 
@@ -102,7 +103,8 @@ impl PrivateKey {
     pub fn from_pem(text: &str, what: &str) -> Result<Self, PkiError> {
         let fail = |source| PkiError::ParseKey { what: what.to_owned(), source };
         let blocks = pem::parse_many(text).map_err(|_| fail(KeyFormatError::NoBlock))?;
-        let block = blocks.iter().find(|b| b.tag().ends_with("PRIVATE KEY")).ok_or_else(|| fail(KeyFormatError::NoBlock))?;
+        let block =
+            blocks.iter().find(|b| b.tag().ends_with("PRIVATE KEY")).ok_or_else(|| fail(KeyFormatError::NoBlock))?;
         let pair = KeyPair::try_from(block.contents()).map_err(|e| fail(KeyFormatError::Unsupported(e.to_string())))?;
         Ok(Self { pem: Secret::new(encode(block)), pair })
     }

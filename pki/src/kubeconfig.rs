@@ -116,7 +116,11 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ve
 }
 
 fn cluster(server: &str, ca_pem: &str) -> Cluster {
-    Cluster { certificate_authority: None, certificate_authority_data: Some(STANDARD.encode(ca_pem)), server: server.to_owned() }
+    Cluster {
+        certificate_authority: None,
+        certificate_authority_data: Some(STANDARD.encode(ca_pem)),
+        server: server.to_owned(),
+    }
 }
 
 impl Kubeconfig {
@@ -139,7 +143,14 @@ impl Kubeconfig {
 
     /// A user with an embedded client certificate.
     #[must_use]
-    pub fn with_client_certificate(cluster_name: &str, server: &str, ca_pem: &str, user: &str, certificate: &str, key: &Secret<String>) -> Self {
+    pub fn with_client_certificate(
+        cluster_name: &str,
+        server: &str,
+        ca_pem: &str,
+        user: &str,
+        certificate: &str,
+        key: &Secret<String>,
+    ) -> Self {
         let mut credentials = User::default();
         credentials.client_certificate_data = Some(STANDARD.encode(certificate));
         credentials.client_key_data = Some(STANDARD.encode(key.expose()));

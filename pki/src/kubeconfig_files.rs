@@ -28,7 +28,8 @@ pub enum KubeconfigId {
 
 impl KubeconfigId {
     /// In the order in which kubeadm writes them on the first host.
-    pub const INIT: [Self; 5] = [Self::Admin, Self::SuperAdmin, Self::Kubelet, Self::ControllerManager, Self::Scheduler];
+    pub const INIT: [Self; 5] =
+        [Self::Admin, Self::SuperAdmin, Self::Kubelet, Self::ControllerManager, Self::Scheduler];
     /// Those of a joined control-plane host; its kubelet bootstraps itself.
     pub const JOIN: [Self; 3] = [Self::Admin, Self::ControllerManager, Self::Scheduler];
 
@@ -100,29 +101,52 @@ impl KubeconfigParams {
     }
 }
 
-fn client_leaf(name: String, common_name: String, organizations: Vec<String>, validity: Duration, start: SystemTime) -> Leaf {
+fn client_leaf(
+    name: String,
+    common_name: String,
+    organizations: Vec<String>,
+    validity: Duration,
+    start: SystemTime,
+) -> Leaf {
     Leaf { name, common_name, organizations, usages: vec![Usage::Client], sans: Sans::default(), validity, start }
 }
 
 /// Makes what is missing of `ids` in `directory` with the CA of `pki`, reuses what fits, and refuses (before writing)
 /// what differs. Without `ca.key` all of them must exist.
-pub fn create(ids: &[KubeconfigId], params: &KubeconfigParams, pki: &Path, directory: &Path, pool: &KeyPool) -> Result<Vec<FileOutcome>, PkiError> {
+pub fn create(
+    ids: &[KubeconfigId],
+    params: &KubeconfigParams,
+    pki: &Path,
+    directory: &Path,
+    pool: &KeyPool,
+) -> Result<Vec<FileOutcome>, PkiError> {
     let ca = OnDisk::read(CertId::Ca.spec(), pki)?;
-    let (_, ca_certificate) = ca.certificate.as_ref().ok_or_else(|| PkiError::MissingCa { path: ca.certificate_path.clone(), wanted: "kubeconfigs" })?;
+    let (_, ca_certificate) = ca
+        .certificate
+        .as_ref()
+        .ok_or_else(|| PkiError::MissingCa { path: ca.certificate_path.clone(), wanted: "kubeconfigs" })?;
     let mut existing = Vec::new();
     let mut drifts = Vec::new();
     for id in ids {
         let path = directory.join(id.file_name());
         let config = Kubeconfig::load(&path)?;
         if let Some(config) = &config {
-            drifts.extend(compare(config, &path, params.server(*id), ca_certificate, &ca.certificate_path, params.start)?);
+            drifts.extend(compare(
+                config,
+                &path,
+                params.server(*id),
+                ca_certificate,
+                &ca.certificate_path,
+                params.start,
+            )?);
         }
         existing.push((*id, path, config));
     }
     if !drifts.is_empty() {
         return Err(PkiError::Drift { drifts });
     }
-    let missing: Vec<_> = existing.iter().filter(|(.., config)| config.is_none()).map(|(_, path, _)| path.clone()).collect();
+    let missing: Vec<_> =
+        existing.iter().filter(|(.., config)| config.is_none()).map(|(_, path, _)| path.clone()).collect();
     if !missing.is_empty() && ca.key.is_none() {
         return Err(PkiError::ExternalCaIncomplete { ca: ca.certificate_path, missing });
     }
@@ -131,9 +155,14 @@ pub fn create(ids: &[KubeconfigId], params: &KubeconfigParams, pki: &Path, direc
     let outcomes = thread::scope(|scope| {
         let running: Vec<_> = existing
             .iter()
-            .map(|(id, path, config)| scope.spawn(|| finish(*id, path, config.as_ref(), authority.as_ref(), params, pool)))
+            .map(|(id, path, config)| {
+                scope.spawn(|| finish(*id, path, config.as_ref(), authority.as_ref(), params, pool))
+            })
             .collect();
-        running.into_iter().map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>, _>>()
+        running
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Result<Vec<_>, _>>()
     })?;
     store::sync_directory(directory)?;
     Ok(outcomes)
@@ -168,10 +197,23 @@ fn outcome(id: KubeconfigId, path: &Path, certificate: Option<&ParsedCertificate
     }
 }
 
-fn sign(authority: &Authority, cluster: &str, server: &str, leaf: &Leaf, pool: &KeyPool) -> Result<(Kubeconfig, ParsedCertificate), PkiError> {
+fn sign(
+    authority: &Authority,
+    cluster: &str,
+    server: &str,
+    leaf: &Leaf,
+    pool: &KeyPool,
+) -> Result<(Kubeconfig, ParsedCertificate), PkiError> {
     let key = pool.take()?;
     let (pem, parsed) = authority.issue(leaf, &key)?;
-    let config = Kubeconfig::with_client_certificate(cluster, server, &authority.certificate_pem, &leaf.common_name, &pem, key.pem());
+    let config = Kubeconfig::with_client_certificate(
+        cluster,
+        server,
+        &authority.certificate_pem,
+        &leaf.common_name,
+        &pem,
+        key.pem(),
+    );
     Ok((config, parsed))
 }
 
@@ -202,9 +244,14 @@ fn compare(
     };
     let mut drifts = Vec::new();
     if cluster.server != server {
-        drifts.push(Drift::Server { path: path.to_owned(), expected: server.to_owned(), found: cluster.server.clone() });
+        drifts.push(Drift::Server {
+            path: path.to_owned(),
+            expected: server.to_owned(),
+            found: cluster.server.clone(),
+        });
     }
-    let trusted = config.ca_pem(path)?.map(|pem| ParsedCertificate::from_pem(&pem, &path.display().to_string())).transpose()?;
+    let trusted =
+        config.ca_pem(path)?.map(|pem| ParsedCertificate::from_pem(&pem, &path.display().to_string())).transpose()?;
     if trusted.is_none_or(|trusted| trusted.der != ca.der) {
         drifts.push(Drift::OtherCa { path: path.to_owned(), ca: ca_path.to_owned() });
     }

@@ -43,9 +43,12 @@ impl ParsedCertificate {
 
     /// Reads DER.
     pub fn from_der(der: Vec<u8>, what: &str) -> Result<Self, PkiError> {
-        let fail = |e: String| PkiError::ParseCertificate { what: what.to_owned(), source: CertificateFormatError::Der(e) };
+        let fail =
+            |e: String| PkiError::ParseCertificate { what: what.to_owned(), source: CertificateFormatError::Der(e) };
         let (_, x509) = X509Certificate::from_der(&der).map_err(|e| fail(e.to_string()))?;
-        let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().unwrap_or_default().to_owned();
+        let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+            attribute.as_str().unwrap_or_default().to_owned()
+        };
         let mut parsed = Self {
             common_name: x509.subject().iter_common_name().map(text).next().unwrap_or_default(),
             organizations: x509.subject().iter_organization().map(text).collect(),
@@ -81,7 +84,9 @@ impl ParsedCertificate {
     /// True when `authority`'s name and key are those that signed this certificate.
     #[must_use]
     pub fn is_signed_by(&self, authority: &Self) -> bool {
-        let (Ok((_, own)), Ok((_, ca))) = (X509Certificate::from_der(&self.der), X509Certificate::from_der(&authority.der)) else {
+        let (Ok((_, own)), Ok((_, ca))) =
+            (X509Certificate::from_der(&self.der), X509Certificate::from_der(&authority.der))
+        else {
             return false;
         };
         self.issuer_raw == authority.subject_raw && own.verify_signature(Some(ca.public_key())).is_ok()
@@ -120,7 +125,9 @@ pub fn sha256_text(bytes: &[u8]) -> String {
 /// RFC 3339 in UTC with seconds.
 #[must_use]
 pub fn rfc3339(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or_else(|before| -(before.duration().as_secs() as i64), |after| after.as_secs() as i64);
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or_else(|before| -(before.duration().as_secs() as i64), |after| after.as_secs() as i64);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("@{seconds}"), |t| t.to_string())
 }
 

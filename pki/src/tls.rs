@@ -26,7 +26,8 @@ pub fn install_default_provider() {
 /// A server with the given chain and key (PEM), TLS 1.2 and 1.3, h2 and http/1.1. With `client_ca`, certificates that
 /// clients offer must be signed by it; clients without one are let in and authenticate otherwise.
 pub fn server_config(chain: &str, key: &str, client_ca: Option<&str>) -> Result<Arc<ServerConfig>, PkiError> {
-    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(PkiError::Tls)?;
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(PkiError::Tls)?;
     let builder = match client_ca {
         Some(pem) => builder.with_client_cert_verifier(client_verifier(pem)?),
         None => builder.with_no_client_auth(),

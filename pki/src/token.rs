@@ -19,7 +19,8 @@ use crate::parsed::ParsedCertificate;
 pub fn sign(token_id: &str, token_secret: &Secret<String>, content: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256","kid":"{token_id}"}}"#));
     let payload = URL_SAFE_NO_PAD.encode(content);
-    let mut mac = Hmac::<Sha256>::new_from_slice(token_secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(token_secret.expose().as_bytes()).expect("HMAC takes keys of any length");
     mac.update(header.as_bytes());
     mac.update(b".");
     mac.update(payload.as_bytes());
@@ -53,7 +54,8 @@ pub fn matches_any_pin(ca_pem: &str, pins: &[String]) -> Result<bool, PkiError> 
 /// True for a well-formed pin, `sha256:` and 64 hex digits.
 #[must_use]
 pub fn is_pin(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+    text.strip_prefix("sha256:")
+        .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

@@ -25,9 +25,13 @@ impl OnDisk {
         let certificate_path = store::certificate_path(directory, spec.stem);
         let key_path = store::key_path(directory, spec.stem);
         let certificate = store::read(&certificate_path)?
-            .map(|text| ParsedCertificate::from_pem(&text, &certificate_path.display().to_string()).map(|parsed| (text, parsed)))
+            .map(|text| {
+                ParsedCertificate::from_pem(&text, &certificate_path.display().to_string()).map(|parsed| (text, parsed))
+            })
             .transpose()?;
-        let key = store::read(&key_path)?.map(|text| PrivateKey::from_pem(&text, &key_path.display().to_string())).transpose()?;
+        let key = store::read(&key_path)?
+            .map(|text| PrivateKey::from_pem(&text, &key_path.display().to_string()))
+            .transpose()?;
         Ok(Self { certificate_path, key_path, certificate, key })
     }
 
@@ -53,7 +57,12 @@ pub fn verify_directory(params: &PkiParams, directory: &Path) -> Result<Vec<Drif
 }
 
 /// The differences of one row. `authority` is the row of its signer.
-pub fn compare(spec: &CertSpec, pair: &OnDisk, authority: Option<&OnDisk>, params: &PkiParams) -> Result<Vec<Drift>, PkiError> {
+pub fn compare(
+    spec: &CertSpec,
+    pair: &OnDisk,
+    authority: Option<&OnDisk>,
+    params: &PkiParams,
+) -> Result<Vec<Drift>, PkiError> {
     let Some(certificate) = pair.parsed() else { return Ok(Vec::new()) };
     let path = || pair.certificate_path.clone();
     let mut drifts = Vec::new();

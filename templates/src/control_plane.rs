@@ -59,12 +59,26 @@ pub fn api_server(
     }
     flags.extend(etcd_flags(host, etcd));
     let bind = extra.arg("bind-address").map_or_else(|| address.to_string(), str::to_owned);
-    let probe = ProbeTarget { host: probe_host(&bind), scheme: "HTTPS", live: "/livez", ready: Some("/readyz"), startup: "/livez" };
+    let probe = ProbeTarget {
+        host: probe_host(&bind),
+        scheme: "HTTPS",
+        live: "/livez",
+        ready: Some("/readyz"),
+        startup: "/livez",
+    };
     let command = command_line(names::KUBE_APISERVER, flags, &extra.args);
-    let pod = StaticPod::new(names::KUBE_APISERVER, host, host.image(Image::ApiServer), command, host.bind_port, probe, "250m")
-        .annotate(names::ANNOTATION_APISERVER_ENDPOINT, format!("{}:{}", url_host(address), host.bind_port))
-        .environment(&host.proxy_env, &extra.envs)
-        .mount_certificates(host);
+    let pod = StaticPod::new(
+        names::KUBE_APISERVER,
+        host,
+        host.image(Image::ApiServer),
+        command,
+        host.bind_port,
+        probe,
+        "250m",
+    )
+    .annotate(names::ANNOTATION_APISERVER_ENDPOINT, format!("{}:{}", url_host(address), host.bind_port))
+    .environment(&host.proxy_env, &extra.envs)
+    .mount_certificates(host);
     mount_external_etcd(pod, host, etcd).sort_mounts().finish(extra)
 }
 
@@ -82,7 +96,9 @@ fn etcd_flags(host: &ControlPlaneHost, etcd: &EtcdBackend) -> Vec<(&'static str,
         EtcdBackend::External { endpoints, ca_file, cert_file, key_file } => {
             let mut flags = vec![("etcd-servers", endpoints.join(","))];
             let files = [("etcd-cafile", ca_file), ("etcd-certfile", cert_file), ("etcd-keyfile", key_file)];
-            flags.extend(files.into_iter().filter(|(_, file)| !file.is_empty()).map(|(name, file)| (name, file.clone())));
+            flags.extend(
+                files.into_iter().filter(|(_, file)| !file.is_empty()).map(|(name, file)| (name, file.clone())),
+            );
             flags
         }
     }
@@ -99,10 +115,9 @@ fn mount_external_etcd(pod: StaticPod, host: &ControlPlaneHost, etcd: &EtcdBacke
         .collect();
     directories.sort_unstable();
     directories.dedup();
-    directories
-        .into_iter()
-        .enumerate()
-        .fold(pod, |pod, (index, directory)| pod.mount(&format!("etcd-certs-{index}"), directory, "DirectoryOrCreate", true))
+    directories.into_iter().enumerate().fold(pod, |pod, (index, directory)| {
+        pod.mount(&format!("etcd-certs-{index}"), directory, "DirectoryOrCreate", true)
+    })
 }
 
 /// `kube-controller-manager.yaml`. With an external CA (`ca.key` absent) it signs nothing.

@@ -87,7 +87,8 @@ fn metrics_endpoint(extra: &Extra, host: &ControlPlaneHost) -> (Option<String>, 
         (None, Some(rest)) => ("HTTP", rest),
         (None, None) => return default,
     };
-    let (name, port) = rest.rsplit_once(':').map_or((rest, None), |(name, port)| (name, port.trim_end_matches('/').parse().ok()));
+    let (name, port) =
+        rest.rsplit_once(':').map_or((rest, None), |(name, port)| (name, port.trim_end_matches('/').parse().ok()));
     (probe_host(name.trim_matches(['[', ']'])), port.unwrap_or(ports::ETCD_METRICS), scheme)
 }
 
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_joiner_lists_all_members_and_keeps_the_normal_timeouts() {
-        let cluster = EtcdCluster { others: vec![("n0".to_owned(), "https://10.0.0.9:2380".to_owned())], existing: true };
+        let cluster =
+            EtcdCluster { others: vec![("n0".to_owned(), "https://10.0.0.9:2380".to_owned())], existing: true };
         let options = EtcdOptions { data_dir: "/var/lib/etcd", image: None, cluster: &cluster };
         let text = etcd(&host(), &options, &Extra::default()).expect("renders");
         assert!(text.contains("--initial-cluster=n1=https://10.0.0.1:2380,n0=https://10.0.0.9:2380\""), "{text}");
@@ -123,7 +125,10 @@ mod tests {
 
     #[test]
     fn the_probe_follows_the_metrics_url() {
-        let mut extra = Extra { args: vec![Arg::new("listen-metrics-urls", "https://0.0.0.0:9000,http://x:1")], ..Extra::default() };
+        let mut extra = Extra {
+            args: vec![Arg::new("listen-metrics-urls", "https://0.0.0.0:9000,http://x:1")],
+            ..Extra::default()
+        };
         assert_eq!(metrics_endpoint(&extra, &host()), (None, 9000, "HTTPS"));
         extra.args = vec![Arg::new("listen-metrics-urls", "http://[fd00::1]:9001")];
         assert_eq!(metrics_endpoint(&extra, &host()), (Some("fd00::1".to_owned()), 9001, "HTTP"));

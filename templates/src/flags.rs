@@ -23,7 +23,8 @@ impl Extra {
 /// removes all defaults of its name. Source: kubeadm v1.36.3 `app/util/arguments.go`.
 #[must_use]
 pub fn command_line(program: &str, defaults: Vec<(&str, String)>, extra: &[Arg]) -> Vec<String> {
-    let mut kept: Vec<_> = defaults.into_iter().filter(|(name, _)| !extra.iter().any(|arg| arg.name == *name)).collect();
+    let mut kept: Vec<_> =
+        defaults.into_iter().filter(|(name, _)| !extra.iter().any(|arg| arg.name == *name)).collect();
     kept.sort_by(|a, b| a.0.cmp(b.0));
     let mut command = vec![program.to_owned()];
     command.extend(kept.into_iter().map(|(name, value)| format!("--{name}={value}")));

@@ -55,7 +55,10 @@ impl Template for Flannel {
 
 /// Namespace, ServiceAccount, ClusterRole, binding, ConfigMap, DaemonSet.
 pub fn flannel(options: &FlannelOptions<'_>) -> Result<Vec<Object>, TemplateError> {
-    let mut args = vec!["--ip-masq", "--kube-subnet-mgr", "--cni-conf-src=/etc/kube-flannel/cni-conf.json"].into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let mut args = vec!["--ip-masq", "--kube-subnet-mgr", "--cni-conf-src=/etc/kube-flannel/cni-conf.json"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     args.extend(options.interface.map(|name| format!("--iface={name}")));
     render_objects(&Flannel {
         image: Image::Flannel.reference(options.image_repository),
@@ -132,8 +135,12 @@ mod tests {
     fn all_objects_render_with_and_without_the_tun_device() {
         let subnets = ["10.244.0.0/16".parse().expect("a subnet")];
         let kinds: Vec<_> = flannel(&options(&subnets)).expect("renders").iter().map(|o| o.kind().to_owned()).collect();
-        assert_eq!(kinds, ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet"]);
-        let objects = flannel(&FlannelOptions { backend: Backend::Udp, interface: Some("eth1"), ..options(&subnets) }).expect("renders");
+        assert_eq!(
+            kinds,
+            ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet"]
+        );
+        let objects = flannel(&FlannelOptions { backend: Backend::Udp, interface: Some("eth1"), ..options(&subnets) })
+            .expect("renders");
         let daemon_set: k8s_openapi::api::apps::v1::DaemonSet = objects[5].typed().expect("a DaemonSet");
         let pod = daemon_set.spec.and_then(|s| s.template.spec).expect("a pod");
         assert!(pod.containers[0].args.iter().flatten().any(|a| a == "--iface=eth1"));

@@ -37,12 +37,18 @@ impl Template for KubeProxy<'_> {
 ///
 /// `configuration` is that of `config::component::kube_proxy_configuration`; `generated` when the user gave no document;
 /// `server` the API server's URL as the nodes reach it.
-pub fn kube_proxy(configuration: &Value, generated: bool, server: &str, image_repository: &str) -> Result<Vec<Object>, TemplateError> {
+pub fn kube_proxy(
+    configuration: &Value,
+    generated: bool,
+    server: &str,
+    image_repository: &str,
+) -> Result<Vec<Object>, TemplateError> {
     let text = component_config::text(configuration)?;
     let config = text.trim_end();
     let kubeconfig = render(&Kubeconfig { server })?;
     let kubeconfig = kubeconfig.trim_end();
-    let annotations = component_config::annotations(&[("config.conf", config), ("kubeconfig.conf", kubeconfig)], generated);
+    let annotations =
+        component_config::annotations(&[("config.conf", config), ("kubeconfig.conf", kubeconfig)], generated);
     render_objects(&KubeProxy { config, kubeconfig, annotations, image: Image::Proxy.reference(image_repository) })
 }
 

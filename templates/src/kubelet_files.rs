@@ -14,7 +14,9 @@ use crate::error::TemplateError;
 pub fn config(shared: &Value, of_this_host: &Value) -> Result<String, TemplateError> {
     let mut merged = shared.clone();
     let not_a_mapping = TemplateError::NotAMapping { kind: "KubeletConfiguration" };
-    let (Some(target), Some(own)) = (merged.as_object_mut(), of_this_host.as_object()) else { return Err(not_a_mapping) };
+    let (Some(target), Some(own)) = (merged.as_object_mut(), of_this_host.as_object()) else {
+        return Err(not_a_mapping);
+    };
     for (key, value) in own {
         target.insert(key.clone(), value.clone());
     }
@@ -53,7 +55,8 @@ pub fn flags_env(flags: &KubeletFlags<'_>) -> String {
         defaults.push(("hostname-override", name.to_owned()));
     }
     if !flags.register_with_taints.is_empty() {
-        let taints: Vec<_> = flags.register_with_taints.iter().map(|t| format!("{}={}:{}", t.key, t.value, t.effect)).collect();
+        let taints: Vec<_> =
+            flags.register_with_taints.iter().map(|t| format!("{}={}:{}", t.key, t.value, t.effect)).collect();
         defaults.push(("register-with-taints", taints.join(",")));
     }
     let line = crate::flags::command_line("", defaults, flags.extra_args)[1..].join(" ");
@@ -120,7 +123,8 @@ mod tests {
     #[test]
     fn the_hosts_settings_win() {
         let shared = serde_json::json!({"kind": "KubeletConfiguration", "containerRuntimeEndpoint": "", "a": 1});
-        let text = config(&shared, &serde_json::json!({"containerRuntimeEndpoint": "unix:///run/docker.sock"})).expect("merges");
+        let text = config(&shared, &serde_json::json!({"containerRuntimeEndpoint": "unix:///run/docker.sock"}))
+            .expect("merges");
         assert_eq!(text, "a: 1\ncontainerRuntimeEndpoint: unix:///run/docker.sock\nkind: KubeletConfiguration\n");
         assert!(config(&shared, &Value::Null).is_err());
     }

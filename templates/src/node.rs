@@ -19,7 +19,8 @@ pub const CONTROL_PLANE_LABELS: [&str; 2] = [names::LABEL_CONTROL_PLANE, names::
 pub fn control_plane_patch(existing: &[k8s_openapi::api::core::v1::Taint], wanted: Option<&[Taint]>) -> Value {
     let default = [control_plane_taint()];
     let wanted = wanted.unwrap_or(&default);
-    let labels: serde_json::Map<String, Value> = CONTROL_PLANE_LABELS.iter().map(|label| ((*label).to_owned(), "".into())).collect();
+    let labels: serde_json::Map<String, Value> =
+        CONTROL_PLANE_LABELS.iter().map(|label| ((*label).to_owned(), "".into())).collect();
     let mut taints = existing.to_vec();
     for taint in wanted {
         if !taints.iter().any(|t| t.key == taint.key && t.effect == taint.effect) {
@@ -40,12 +41,19 @@ mod tests {
     #[test]
     fn the_patch_adds_what_is_missing_and_keeps_what_is_there() {
         let patch = control_plane_patch(&[], None);
-        assert_eq!(patch["spec"]["taints"], json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]));
+        assert_eq!(
+            patch["spec"]["taints"],
+            json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}])
+        );
         assert_eq!(patch["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"], "");
         assert_eq!(control_plane_patch(&[], Some(&[])).get("spec"), None);
         let there: k8s_openapi::api::core::v1::Taint = control_plane_taint().into();
         assert_eq!(control_plane_patch(std::slice::from_ref(&there), None).get("spec"), None);
-        let other = k8s_openapi::api::core::v1::Taint { key: "k".to_owned(), effect: "NoExecute".to_owned(), ..Default::default() };
+        let other = k8s_openapi::api::core::v1::Taint {
+            key: "k".to_owned(),
+            effect: "NoExecute".to_owned(),
+            ..Default::default()
+        };
         assert_eq!(control_plane_patch(&[other], None)["spec"]["taints"].as_array().map(Vec::len), Some(2));
     }
 }

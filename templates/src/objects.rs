@@ -85,12 +85,20 @@ fn check(template: &'static str, value: &Value) -> Result<(), TemplateError> {
         "RoleBinding" => same::<rbac::RoleBinding>(template, kind, value),
         "ClusterRole" => same::<rbac::ClusterRole>(template, kind, value),
         "ClusterRoleBinding" => same::<rbac::ClusterRoleBinding>(template, kind, value),
-        other => Err(TemplateError::Type { template, kind: other.to_owned(), reason: "not a kind that we render".to_owned() }),
+        other => Err(TemplateError::Type {
+            template,
+            kind: other.to_owned(),
+            reason: "not a kind that we render".to_owned(),
+        }),
     }
 }
 
 /// Reads `value` as a `T`, writes it again and compares: what the type does not know is gone then.
-fn same<T: DeserializeOwned + Serialize>(template: &'static str, kind: &str, value: &Value) -> Result<(), TemplateError> {
+fn same<T: DeserializeOwned + Serialize>(
+    template: &'static str,
+    kind: &str,
+    value: &Value,
+) -> Result<(), TemplateError> {
     let fail = |e: serde_json::Error| TemplateError::Type { template, kind: kind.to_owned(), reason: e.to_string() };
     let typed: T = serde_json::from_value(value.clone()).map_err(fail)?;
     let again = serde_json::to_value(&typed).map_err(fail)?;
@@ -123,9 +131,9 @@ mod tests {
 
     #[test]
     fn a_misspelt_field_is_found() {
-        let good = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  namespace: y\ndata: {a: b}\n";
+        let good = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n  namespace: ns\ndata: {a: b}\n";
         let objects = parse_objects("test", good).expect("fits");
-        assert_eq!((objects[0].kind(), objects[0].name(), objects[0].namespace()), ("ConfigMap", "x", Some("y")));
+        assert_eq!((objects[0].kind(), objects[0].name(), objects[0].namespace()), ("ConfigMap", "x", Some("ns")));
         for bad in [good.replace("data", "dada"), good.replace("ConfigMap", "ConfigMop"), good.replace("{a: b}", "3")] {
             assert!(parse_objects("test", &bad).is_err(), "{bad}");
         }

@@ -34,8 +34,13 @@ pub struct ControlPlaneHost {
 }
 
 /// Directories with the host's CA certificates that are mounted where they exist, besides `/etc/ssl/certs`.
-pub const CA_DIRECTORIES: [&str; 5] =
-    ["/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates"];
+pub const CA_DIRECTORIES: [&str; 5] = [
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+];
 
 /// Seconds between two probes, and how long one may take.
 const PROBE_PERIOD: u64 = 10;
@@ -123,10 +128,31 @@ impl Template for StaticPod {
 }
 
 impl StaticPod {
-    pub fn new(name: &'static str, host: &ControlPlaneHost, image: String, command: Vec<String>, port: u16, probe: ProbeTarget, cpu: &'static str) -> Self {
+    pub fn new(
+        name: &'static str,
+        host: &ControlPlaneHost,
+        image: String,
+        command: Vec<String>,
+        port: u16,
+        probe: ProbeTarget,
+        cpu: &'static str,
+    ) -> Self {
         let startup_failures = host.startup_failures();
         let (env, mounts, volumes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { name, annotation: None, command, env, image, port, probe, startup_failures, cpu, memory: None, mounts, volumes }
+        Self {
+            name,
+            annotation: None,
+            command,
+            env,
+            image,
+            port,
+            probe,
+            startup_failures,
+            cpu,
+            memory: None,
+            mounts,
+            volumes,
+        }
     }
 
     pub fn annotate(mut self, key: &'static str, value: String) -> Self {
@@ -148,9 +174,12 @@ impl StaticPod {
 
     /// The host's CA certificates and ours.
     pub fn mount_certificates(self, host: &ControlPlaneHost) -> Self {
-        let start = self
-            .mount("ca-certs", "/etc/ssl/certs", "DirectoryOrCreate", true)
-            .mount("k8s-certs", &host.certificates_dir, "DirectoryOrCreate", true);
+        let start = self.mount("ca-certs", "/etc/ssl/certs", "DirectoryOrCreate", true).mount(
+            "k8s-certs",
+            &host.certificates_dir,
+            "DirectoryOrCreate",
+            true,
+        );
         host.host_ca_dirs.iter().fold(start, |pod, dir| {
             let name = dir.trim_start_matches('/').replace('/', "-");
             pod.mount(&name, dir, "DirectoryOrCreate", true)
@@ -162,8 +191,16 @@ impl StaticPod {
         for wanted in extra {
             self.mounts.retain(|mount| mount.name != wanted.name);
             self.volumes.retain(|volume| volume.name != wanted.name);
-            self.mounts.push(Mount { name: wanted.name.clone(), path: wanted.mount_path.clone(), read_only: wanted.read_only });
-            self.volumes.push(Volume { name: wanted.name.clone(), path: wanted.host_path.clone(), path_type: wanted.path_type.clone() });
+            self.mounts.push(Mount {
+                name: wanted.name.clone(),
+                path: wanted.mount_path.clone(),
+                read_only: wanted.read_only,
+            });
+            self.volumes.push(Volume {
+                name: wanted.name.clone(),
+                path: wanted.host_path.clone(),
+                path_type: wanted.path_type.clone(),
+            });
         }
         self
     }
@@ -176,11 +213,17 @@ impl StaticPod {
 
     /// Proxy variables overridden by the user's, sorted by name.
     pub fn environment(mut self, proxy: &[(String, String)], extra: &[EnvVar]) -> Self {
-        let mut all: Vec<EnvVar> = proxy.iter().map(|(name, value)| EnvVar { name: name.clone(), value: value.clone(), ..EnvVar::default() }).collect();
+        let mut all: Vec<EnvVar> = proxy
+            .iter()
+            .map(|(name, value)| EnvVar { name: name.clone(), value: value.clone(), ..EnvVar::default() })
+            .collect();
         all.retain(|variable| !extra.iter().any(|e| e.name == variable.name));
         all.extend(extra.iter().cloned());
         all.sort_by(|a, b| a.name.cmp(&b.name));
-        self.env = all.into_iter().map(|v| serde_json::to_value(k8s_openapi::api::core::v1::EnvVar::from(v)).unwrap_or_default()).collect();
+        self.env = all
+            .into_iter()
+            .map(|v| serde_json::to_value(k8s_openapi::api::core::v1::EnvVar::from(v)).unwrap_or_default())
+            .collect();
         self
     }
 
