@@ -6,3 +6,5 @@ pub mod certs;
 pub mod container_spec;
 pub mod objects;
 pub mod volume;
+pub mod lifecycle;
+pub mod probe;

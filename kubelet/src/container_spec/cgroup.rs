@@ -151,8 +151,16 @@ mod tests {
         let systemd = CgroupSettings { driver: CgroupDriver::Systemd, ..CgroupSettings::default() };
         for (class, path, slice) in [
             (QosClass::Guaranteed, "/kubepods/poda-b", "/kubepods.slice/kubepods-poda_b.slice"),
-            (QosClass::Burstable, "/kubepods/burstable/poda-b", "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-poda_b.slice"),
-            (QosClass::BestEffort, "/kubepods/besteffort/poda-b", "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda_b.slice"),
+            (
+                QosClass::Burstable,
+                "/kubepods/burstable/poda-b",
+                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-poda_b.slice",
+            ),
+            (
+                QosClass::BestEffort,
+                "/kubepods/besteffort/poda-b",
+                "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda_b.slice",
+            ),
         ] {
             assert_eq!(cgroupfs.pod_path("a-b", class), path);
             assert_eq!(systemd.pod_path("a-b", class), slice);

@@ -19,7 +19,12 @@ use crate::volume::{MountEntry, mount_table};
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     #[error("{what} {}", path.display())]
-    Io { what: &'static str, path: PathBuf, #[source] source: io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("the mount table cannot be read")]
     MountTable(#[source] io::Error),
     #[error("systemd refused {operation} of {unit}: {message}")]
@@ -118,7 +123,9 @@ impl CgroupManager {
         for class in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
             for hierarchy in &self.hierarchies {
                 let Ok(entries) = fs::read_dir(hierarchy.join(&self.settings.class_path(class))) else { continue };
-                found.extend(entries.flatten().filter_map(|entry| self.settings.uid_of(&entry.file_name().to_string_lossy())));
+                found.extend(
+                    entries.flatten().filter_map(|entry| self.settings.uid_of(&entry.file_name().to_string_lossy())),
+                );
             }
         }
         found
@@ -131,7 +138,9 @@ impl CgroupManager {
     fn ensure(&self, path: &str, limits: &Limits) -> Result<(), CgroupError> {
         match self.settings.driver {
             CgroupDriver::Systemd => systemd_slice::ensure(last_component(path), limits, self.version()),
-            CgroupDriver::Cgroupfs => self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.ensure(path, limits, self.version())),
+            CgroupDriver::Cgroupfs => {
+                self.hierarchies.iter().try_for_each(|hierarchy| hierarchy.ensure(path, limits, self.version()))
+            }
         }
     }
 }
@@ -146,7 +155,8 @@ pub fn pod_cgroup_limits(pod: &Pod, settings: &CgroupSettings) -> Limits {
     if qos_class(pod) != QosClass::BestEffort {
         let cpu = requests.get("cpu").map_or(0, super::quantity::Quantity::milli_value);
         result.cpu_shares = Some(cpu_shares(cpu));
-        result.cpu_quota = limit("cpu").filter(|_| settings.enforce_cpu_limits).map(|amount| cpu_quota(amount.milli_value()));
+        result.cpu_quota =
+            limit("cpu").filter(|_| settings.enforce_cpu_limits).map(|amount| cpu_quota(amount.milli_value()));
         result.memory = limit("memory").map(super::quantity::Quantity::value);
     }
     result
@@ -223,7 +233,9 @@ fn hierarchies(table: &[MountEntry]) -> Vec<Hierarchy> {
                 entry
                     .super_options
                     .split(',')
-                    .filter(|option| known.contains(option) || option.starts_with("name=") || option.starts_with("net_"))
+                    .filter(|option| {
+                        known.contains(option) || option.starts_with("name=") || option.starts_with("net_")
+                    })
                     .map(str::to_owned)
                     .collect(),
             ),
@@ -244,7 +256,11 @@ fn enable_controllers(dir: &Path) -> Result<(), CgroupError> {
     for name in ["cpu", "memory", "pids", "cpuset", "io"] {
         let listed = |list: &str| list.split_whitespace().any(|controller| controller == name);
         if listed(&available) && !listed(&enabled) {
-            fs::write(&path, format!("+{name}")).map_err(|source| CgroupError::Io { what: "enable controllers in", path: path.clone(), source })?;
+            fs::write(&path, format!("+{name}")).map_err(|source| CgroupError::Io {
+                what: "enable controllers in",
+                path: path.clone(),
+                source,
+            })?;
         }
     }
     Ok(())

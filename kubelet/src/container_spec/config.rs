@@ -106,10 +106,22 @@ pub async fn container_config(
     let security = security(pod, &spec, &image.user, ctx.seccomp_default, &ctx.root.join("seccomp"))?;
     let resources = if kind == ContainerKind::Ephemeral {
         // The API forbids resources here; the pod's cgroup is the limit.
-        container_resources(pod, ContainerRef::App(&spec), ctx.node.capacity.memory.value(), false, ctx.cgroup.may_lower_oom_score)
+        container_resources(
+            pod,
+            ContainerRef::App(&spec),
+            ctx.node.capacity.memory.value(),
+            false,
+            ctx.cgroup.may_lower_oom_score,
+        )
     } else {
         let cgroup = &ctx.cgroup;
-        container_resources(pod, container, ctx.node.capacity.memory.value(), cgroup.enforce_cpu_limits, cgroup.may_lower_oom_score)
+        container_resources(
+            pod,
+            container,
+            ctx.node.capacity.memory.value(),
+            cgroup.enforce_cpu_limits,
+            cgroup.may_lower_oom_score,
+        )
     };
     let (termination_file, mounts) = files(ctx, pod, &spec, &env, volumes, security.read_only_root).await?;
     let lookup = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
@@ -223,7 +235,9 @@ mod tests {
         let mut targets: Vec<&str> = config.mounts.iter().map(|mount| mount.container_path.as_str()).collect();
         targets.sort_unstable();
         assert_eq!(targets, ["/data", "/dev/termination-log", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"]);
-        assert!(config.mounts.iter().filter(|mount| mount.container_path != "/data").all(|mount| mount.host_path.exists()));
+        assert!(
+            config.mounts.iter().filter(|mount| mount.container_path != "/data").all(|mount| mount.host_path.exists())
+        );
     }
 
     #[tokio::test]

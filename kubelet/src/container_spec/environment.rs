@@ -30,7 +30,9 @@ pub async fn environment(
     add_env_from(ctx, pod, container, &mut result).await?;
     for variable in container.env.iter().flatten() {
         let value = match (variable.value.as_deref().filter(|value| !value.is_empty()), &variable.value_from) {
-            (Some(text), _) => Some(expand(text, |name| result.get(name).or_else(|| services.get(name).map(String::as_str)))),
+            (Some(text), _) => {
+                Some(expand(text, |name| result.get(name).or_else(|| services.get(name).map(String::as_str))))
+            }
             (None, Some(source)) => from_source(ctx, pod, container, variable, source, pod_ips).await?,
             (None, None) => Some(String::new()),
         };
@@ -180,7 +182,9 @@ mod tests {
     async fn run(ctx: &SpecContext, container: serde_json::Value) -> Result<BTreeMap<String, String>, SpecError> {
         let pod = pod(container);
         let container = &pod.spec.as_ref().expect("spec").containers[0];
-        environment(ctx, &pod, container, &["10.1.2.3".parse().expect("ip")]).await.map(|list| list.into_iter().collect())
+        environment(ctx, &pod, container, &["10.1.2.3".parse().expect("ip")])
+            .await
+            .map(|list| list.into_iter().collect())
     }
 
     fn objects(ctx: &SpecContext) {
@@ -260,8 +264,12 @@ mod tests {
 
     #[test]
     fn knows_who_needs_the_address() {
-        let with = pod(serde_json::json!({"name": "c", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}]}));
-        let without = pod(serde_json::json!({"name": "c", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}]}));
+        let with = pod(
+            serde_json::json!({"name": "c", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}}]}),
+        );
+        let without = pod(
+            serde_json::json!({"name": "c", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}]}),
+        );
         let needs = |pod: &Pod| needs_pod_ip(pod, &pod.spec.as_ref().expect("spec").containers[0]);
         assert!(needs(&with));
         assert!(!needs(&without));

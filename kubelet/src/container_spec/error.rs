@@ -29,11 +29,20 @@ pub enum SpecError {
     #[error("subPath {text:?}: {problem}")]
     SubPath { text: String, problem: String },
     #[error("seccomp profile {}", path.display())]
-    SeccompProfile { path: PathBuf, #[source] source: std::io::Error },
+    SeccompProfile {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("fully qualified hostname {name} is longer than 64 characters")]
     HostnameTooLong { name: String },
     #[error("{what} {}", path.display())]
-    Io { what: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("runtime class {name}: {message}")]
     RuntimeClass { name: String, message: String },
     #[error("pod has no spec")]

@@ -7,7 +7,11 @@ pub fn expand<'a>(text: &str, lookup: impl Fn(&str) -> Option<&'a str>) -> Strin
 }
 
 /// As [`expand`], and names that `lookup` does not know are added to `missing`.
-pub fn expand_collecting<'a>(text: &str, lookup: impl Fn(&str) -> Option<&'a str>, missing: &mut Vec<String>) -> String {
+pub fn expand_collecting<'a>(
+    text: &str,
+    lookup: impl Fn(&str) -> Option<&'a str>,
+    missing: &mut Vec<String>,
+) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(position) = rest.find('$') {

@@ -55,7 +55,8 @@ mod tests {
         let mut spec = spec;
         spec["containers"] = serde_json::json!([]);
         let pod: Pod =
-            serde_json::from_value(serde_json::json!({"metadata": {"name": "web-0", "namespace": "n"}, "spec": spec})).expect("a pod");
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "web-0", "namespace": "n"}, "spec": spec}))
+                .expect("a pod");
         pod_name(&pod, "cluster.local")
     }
 
@@ -65,7 +66,11 @@ mod tests {
             (serde_json::json!({}), "web-0", ""),
             (serde_json::json!({"hostname": "h"}), "h", ""),
             (serde_json::json!({"hostname": "h", "subdomain": "s"}), "h", "s.n.svc.cluster.local"),
-            (serde_json::json!({"subdomain": "s", "setHostnameAsFQDN": true}), "web-0.s.n.svc.cluster.local", "s.n.svc.cluster.local"),
+            (
+                serde_json::json!({"subdomain": "s", "setHostnameAsFQDN": true}),
+                "web-0.s.n.svc.cluster.local",
+                "s.n.svc.cluster.local",
+            ),
             (serde_json::json!({"setHostnameAsFQDN": true}), "web-0", ""),
             (serde_json::json!({"hostname": "h", "subdomain": "s", "hostnameOverride": "o.example"}), "o.example", ""),
         ] {

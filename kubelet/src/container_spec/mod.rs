@@ -43,7 +43,7 @@ pub use qos::{QosClass, qos_class};
 pub use quantity::{Format, ParseQuantityError, Quantity};
 pub use resolv::{DnsConfig, Resolv, parse as parse_resolv_conf, resolv_conf};
 pub use resources::{
-    Amounts, CPU_PERIOD, amount, container_resources, cpu_quota, cpu_shares, is_limited, is_node_critical, oom_score_adj,
-    pod_limits, pod_requests, regular_containers, request_or_limit,
+    Amounts, CPU_PERIOD, amount, container_resources, cpu_quota, cpu_shares, is_limited, is_node_critical,
+    oom_score_adj, pod_limits, pod_requests, regular_containers, request_or_limit,
 };
 pub use security::{Security, run_as_user, security};

@@ -73,7 +73,11 @@ pub fn pod_file_mounts(container: &Container, files: &PodFiles, read_only_root: 
 }
 
 /// Makes the file that receives the container's last words, empty and writable by every user, and its mount.
-pub fn termination_message_mount(ctx: &SpecContext, pod: &Pod, container: &Container) -> Result<(PathBuf, Mount), SpecError> {
+pub fn termination_message_mount(
+    ctx: &SpecContext,
+    pod: &Pod,
+    container: &Container,
+) -> Result<(PathBuf, Mount), SpecError> {
     let dir = ctx.pod_dir(uid(pod)).join("containers").join(&container.name);
     let io = |what, path: &Path| {
         let path = path.to_owned();
@@ -81,7 +85,8 @@ pub fn termination_message_mount(ctx: &SpecContext, pod: &Pod, container: &Conta
     };
     fs::create_dir_all(&dir).map_err(io("create", &dir))?;
     let file = dir.join(format!("{:08x}", rand::random::<u32>()));
-    let handle = fs::OpenOptions::new().write(true).create_new(true).mode(0o666).open(&file).map_err(io("create", &file))?;
+    let handle =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o666).open(&file).map_err(io("create", &file))?;
     handle.set_permissions(fs::Permissions::from_mode(0o666)).map_err(io("set the mode of", &file))?;
     let mount = Mount {
         host_path: file.clone(),
@@ -98,7 +103,8 @@ fn sub_path(mount: &VolumeMount, environment: &[(String, String)]) -> Result<Opt
     let text = match expression {
         None => mount.sub_path.clone().unwrap_or_default(),
         Some(expression) => {
-            let lookup = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+            let lookup =
+                |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
             let mut missing = Vec::new();
             let text = expand_collecting(expression, lookup, &mut missing);
             if !missing.is_empty() {
@@ -136,12 +142,21 @@ mod tests {
     use crate::container_spec::tests_support::context;
 
     fn mount(expression: &str) -> VolumeMount {
-        VolumeMount { name: "v".into(), mount_path: "/v".into(), sub_path_expr: Some(expression.into()), ..Default::default() }
+        VolumeMount {
+            name: "v".into(),
+            mount_path: "/v".into(),
+            sub_path_expr: Some(expression.into()),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn expands_sub_paths_and_refuses_escapes() {
-        let environment = [("UP".to_owned(), "..".to_owned()), ("ABS".to_owned(), "/tmp".to_owned()), ("OK".to_owned(), "a/b".to_owned())];
+        let environment = [
+            ("UP".to_owned(), "..".to_owned()),
+            ("ABS".to_owned(), "/tmp".to_owned()),
+            ("OK".to_owned(), "a/b".to_owned()),
+        ];
         assert_eq!(sub_path(&mount("$(OK)/c"), &environment).expect("a path").as_deref(), Some("a/b/c"));
         assert_eq!(sub_path(&mount(""), &environment).expect("no path"), None);
         for text in ["$(UP)", "$(ABS)", "$(NO)", "x/../y"] {
@@ -155,7 +170,8 @@ mod tests {
         let files = PodFiles { hosts: "/h".into(), hostname: "/n".into(), resolv_conf: "/r".into() };
         let own = VolumeMount { name: "v".into(), mount_path: "/etc/hosts/".into(), ..Default::default() };
         let container = Container { volume_mounts: Some(vec![own]), ..Default::default() };
-        let paths: Vec<String> = pod_file_mounts(&container, &files, false).into_iter().map(|m| m.container_path).collect();
+        let paths: Vec<String> =
+            pod_file_mounts(&container, &files, false).into_iter().map(|m| m.container_path).collect();
         assert_eq!(paths, ["/etc/hostname", "/etc/resolv.conf"]);
         assert_eq!(pod_file_mounts(&Container::default(), &files, false).len(), 3);
     }
@@ -165,7 +181,8 @@ mod tests {
         let (_dir, ctx) = context();
         let mut pod = Pod::default();
         pod.metadata.uid = Some("u".to_owned());
-        let container = Container { name: "c".into(), termination_message_path: Some("/tmp/last".into()), ..Default::default() };
+        let container =
+            Container { name: "c".into(), termination_message_path: Some("/tmp/last".into()), ..Default::default() };
         let (first, mount) = termination_message_mount(&ctx, &pod, &container).expect("a file");
         let (second, _) = termination_message_mount(&ctx, &pod, &container).expect("a file");
         assert_ne!(first, second);

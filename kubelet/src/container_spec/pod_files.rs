@@ -29,7 +29,11 @@ impl PodFiles {
     #[must_use]
     pub fn new(ctx: &SpecContext, pod: &Pod) -> Self {
         let dir = ctx.pod_dir(uid(pod));
-        Self { hosts: dir.join("etc-hosts"), hostname: dir.join("etc-hostname"), resolv_conf: dir.join("etc-resolv.conf") }
+        Self {
+            hosts: dir.join("etc-hosts"),
+            hostname: dir.join("etc-hostname"),
+            resolv_conf: dir.join("etc-resolv.conf"),
+        }
     }
 }
 
@@ -39,11 +43,8 @@ pub fn prepare_pod_files(ctx: &SpecContext, pod: &Pod) -> Result<PodFiles, SpecE
     let files = PodFiles::new(ctx, pod);
     let dir = ctx.pod_dir(uid(pod));
     fs::create_dir_all(&dir).map_err(|source| SpecError::Io { what: "create", path: dir.clone(), source })?;
-    let hostname = if is_host_network(pod) {
-        ctx.node.hostname.clone()
-    } else {
-        pod_name(pod, &ctx.cluster_domain)?.hostname
-    };
+    let hostname =
+        if is_host_network(pod) { ctx.node.hostname.clone() } else { pod_name(pod, &ctx.cluster_domain)?.hostname };
     write(&files.hostname, &format!("{hostname}\n"))?;
     write(&files.resolv_conf, &pod_resolv_conf(ctx, pod)?.text)?;
     if is_host_network(pod) {
@@ -84,10 +85,11 @@ fn write(path: &Path, text: &str) -> Result<(), SpecError> {
     if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
-    let result = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path).and_then(|mut file| {
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.write_all(text.as_bytes())
-    });
+    let result =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path).and_then(|mut file| {
+            file.set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.write_all(text.as_bytes())
+        });
     result.map_err(|source| SpecError::Io { what: "write", path: path.to_owned(), source })
 }
 

@@ -107,7 +107,10 @@ fn limit(config: &mut DnsConfig) -> Option<String> {
     let mut cut = Vec::new();
     if config.nameservers.len() > MAX_NAMESERVERS {
         config.nameservers.truncate(MAX_NAMESERVERS);
-        cut.push(format!("Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}", config.nameservers.join(" ")));
+        cut.push(format!(
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {}",
+            config.nameservers.join(" ")
+        ));
     }
     let before = config.searches.len();
     config.searches.truncate(MAX_SEARCHES);
@@ -115,7 +118,10 @@ fn limit(config: &mut DnsConfig) -> Option<String> {
         config.searches.pop();
     }
     if config.searches.len() < before {
-        cut.push(format!("Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}", config.searches.join(" ")));
+        cut.push(format!(
+            "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {}",
+            config.searches.join(" ")
+        ));
     }
     (!cut.is_empty()).then(|| cut.join("; "))
 }
@@ -143,7 +149,8 @@ mod tests {
     fn run(spec: serde_json::Value, dns: &[&str]) -> Resolv {
         let mut spec = spec;
         spec["containers"] = serde_json::json!([]);
-        let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"namespace": "n"}, "spec": spec})).expect("a pod");
+        let pod: Pod =
+            serde_json::from_value(serde_json::json!({"metadata": {"namespace": "n"}, "spec": spec})).expect("a pod");
         let dns: Vec<IpAddr> = dns.iter().map(|text| text.parse().expect("ip")).collect();
         resolv_conf(&pod, &dns, "cluster.local", HOST)
     }
@@ -157,12 +164,16 @@ mod tests {
             (serde_json::json!({"dnsPolicy": "ClusterFirst", "hostNetwork": true}), node),
             (serde_json::json!({"dnsPolicy": "ClusterFirstWithHostNet", "hostNetwork": true}), cluster),
             (serde_json::json!({"dnsPolicy": "Default"}), node),
-            (serde_json::json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["x.y"],
+            (
+                serde_json::json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["x.y"],
                 "options": [{"name": "ndots", "value": "2"}, {"name": "rotate"}]}}),
-             "search x.y\nnameserver 1.1.1.1\noptions ndots:2 rotate\n"),
-            (serde_json::json!({"dnsConfig": {"nameservers": ["10.96.0.10", "8.8.8.8"], "searches": ["lan", "more"],
+                "search x.y\nnameserver 1.1.1.1\noptions ndots:2 rotate\n",
+            ),
+            (
+                serde_json::json!({"dnsConfig": {"nameservers": ["10.96.0.10", "8.8.8.8"], "searches": ["lan", "more"],
                 "options": [{"name": "ndots", "value": "2"}]}}),
-             "search n.svc.cluster.local svc.cluster.local cluster.local example.com lan more\nnameserver 10.96.0.10\nnameserver 8.8.8.8\noptions ndots:2\n"),
+                "search n.svc.cluster.local svc.cluster.local cluster.local example.com lan more\nnameserver 10.96.0.10\nnameserver 8.8.8.8\noptions ndots:2\n",
+            ),
         ] {
             let resolv = run(spec.clone(), &["10.96.0.10"]);
             assert_eq!(resolv.text, expected, "{spec}");
@@ -178,7 +189,8 @@ mod tests {
 
     #[test]
     fn keeps_the_limits() {
-        let resolv = run(serde_json::json!({"dnsConfig": {"nameservers": ["1.1.1.1", "1.1.1.2", "1.1.1.3"]}}), &["10.96.0.10"]);
+        let resolv =
+            run(serde_json::json!({"dnsConfig": {"nameservers": ["1.1.1.1", "1.1.1.2", "1.1.1.3"]}}), &["10.96.0.10"]);
         assert_eq!(resolv.text.matches("nameserver").count(), 3);
         assert!(resolv.cut.is_some());
         let many: Vec<String> = (0..40).map(|index| format!("domain-{index}.example")).collect();

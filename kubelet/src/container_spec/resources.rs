@@ -73,7 +73,8 @@ pub fn oom_score_adj(pod: &Pod, container: ContainerRef<'_>, memory_capacity: i6
     }
     let Some(spec) = &pod.spec else { return 999 };
     let request = |container: &Container| request_or_limit(container, "memory").unwrap_or_default().value();
-    let score = |request: i64| 1000 - i64::try_from(i128::from(request) * 1000 / i128::from(memory_capacity)).unwrap_or(0);
+    let score =
+        |request: i64| 1000 - i64::try_from(i128::from(request) * 1000 / i128::from(memory_capacity)).unwrap_or(0);
     let extra = unclaimed_pod_memory(spec);
     let mut result = score(request(&container.container()).saturating_add(extra));
     if container.is_sidecar() {
@@ -137,7 +138,8 @@ pub fn is_limited(pod: &Pod, name: &str) -> bool {
     let positive = |resources: Option<&k8s_openapi::api::core::v1::ResourceRequirements>| {
         amount(resources.and_then(|resources| resources.limits.as_ref()), name).is_some_and(|amount| !amount.is_zero())
     };
-    positive(spec.resources.as_ref()) || regular_containers(spec).all(|container| positive(container.resources.as_ref()))
+    positive(spec.resources.as_ref())
+        || regular_containers(spec).all(|container| positive(container.resources.as_ref()))
 }
 
 /// Init and app containers.
@@ -246,7 +248,9 @@ mod tests {
 
     #[test]
     fn scores_by_class() {
-        let guaranteed = pod(serde_json::json!({"containers": [{"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]}));
+        let guaranteed = pod(
+            serde_json::json!({"containers": [{"name": "c", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]}),
+        );
         let besteffort = pod(serde_json::json!({"containers": [{"name": "c"}]}));
         let burstable = pod(serde_json::json!({
             "initContainers": [{"name": "s", "restartPolicy": "Always"}],

@@ -51,13 +51,22 @@ pub fn security(
     let capabilities = own.capabilities.clone().unwrap_or_default();
     Ok(Security {
         user: user_text(user, group, image_user),
-        supplemental_groups: common.fs_group.into_iter().chain(common.supplemental_groups.clone().unwrap_or_default()).collect(),
+        supplemental_groups: common
+            .fs_group
+            .into_iter()
+            .chain(common.supplemental_groups.clone().unwrap_or_default())
+            .collect(),
         privileged,
         capabilities_add: capabilities.add.unwrap_or_default(),
         capabilities_drop: capabilities.drop.unwrap_or_default(),
         read_only_root: own.read_only_root_filesystem.unwrap_or(false),
         no_new_privileges: own.allow_privilege_escalation == Some(false),
-        seccomp: seccomp(own.seccomp_profile.as_ref().or(common.seccomp_profile.as_ref()), privileged, seccomp_default, seccomp_root)?,
+        seccomp: seccomp(
+            own.seccomp_profile.as_ref().or(common.seccomp_profile.as_ref()),
+            privileged,
+            seccomp_default,
+            seccomp_root,
+        )?,
         apparmor: apparmor(own.app_armor_profile.as_ref().or(common.app_armor_profile.as_ref())),
         unmasked_proc: own.proc_mount.as_deref() == Some("Unmasked"),
     })
@@ -76,7 +85,11 @@ pub fn run_as_user(pod: &Pod, container: &Container) -> Option<i64> {
 
 /// Refuses what may turn out to be root. The texts are upstream's, which tests and users know.
 fn check_non_root(pod: &Pod, container: &Container, user: Option<i64>, image_user: &str) -> Result<(), SpecError> {
-    let whose = format!("(pod: {:?}, container: {})", format!("{}_{}({})", name(pod), namespace(pod), super::context::uid(pod)), container.name);
+    let whose = format!(
+        "(pod: {:?}, container: {})",
+        format!("{}_{}({})", name(pod), namespace(pod), super::context::uid(pod)),
+        container.name
+    );
     if let Some(user) = user {
         if user == 0 {
             return Err(SpecError::NonRoot(format!("container's runAsUser breaks non-root policy {whose}")));
@@ -107,7 +120,12 @@ fn user_text(user: Option<i64>, group: Option<i64>, image_user: &str) -> Option<
     }
 }
 
-fn seccomp(profile: Option<&SeccompProfile>, privileged: bool, by_default: bool, root: &Path) -> Result<Seccomp, SpecError> {
+fn seccomp(
+    profile: Option<&SeccompProfile>,
+    privileged: bool,
+    by_default: bool,
+    root: &Path,
+) -> Result<Seccomp, SpecError> {
     if privileged {
         return Ok(Seccomp::Unconfined);
     }

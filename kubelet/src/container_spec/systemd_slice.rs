@@ -18,8 +18,11 @@ pub(super) fn ensure(unit: &str, limits: &Limits, cgroup_version: u8) -> Result<
         Err(message) if is_already_there(&message) => {
             let mut change = vec!["sba(sv)".to_owned(), unit.to_owned(), "true".to_owned()];
             change.extend(flat(&properties));
-            call("SetUnitProperties", &change)
-                .map_err(|message| CgroupError::Systemd { operation: "the limits", unit: unit.to_owned(), message })
+            call("SetUnitProperties", &change).map_err(|message| CgroupError::Systemd {
+                operation: "the limits",
+                unit: unit.to_owned(),
+                message,
+            })
         }
         Err(message) => Err(CgroupError::Systemd { operation: "the start", unit: unit.to_owned(), message }),
     }
@@ -39,7 +42,8 @@ pub(super) fn stop(unit: &str) -> Result<(), CgroupError> {
 /// Name, D-Bus signature and value of each property.
 fn properties(limits: &Limits, cgroup_version: u8) -> Vec<[String; 3]> {
     let unified = cgroup_version == 2;
-    let number = |name: &str, value: Option<i64>| value.map(|value| [name.to_owned(), "t".to_owned(), value.to_string()]);
+    let number =
+        |name: &str, value: Option<i64>| value.map(|value| [name.to_owned(), "t".to_owned(), value.to_string()]);
     let flag = |name: &str| Some([name.to_owned(), "b".to_owned(), "true".to_owned()]);
     let shares = if unified {
         number("CPUWeight", limits.cpu_shares.map(super::cgroup_manager::weight))
@@ -67,7 +71,13 @@ fn is_already_there(message: &str) -> bool {
 
 fn call(method: &str, arguments: &[String]) -> Result<(), String> {
     let output = Command::new("busctl")
-        .args(["call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", method])
+        .args([
+            "call",
+            "org.freedesktop.systemd1",
+            "/org/freedesktop/systemd1",
+            "org.freedesktop.systemd1.Manager",
+            method,
+        ])
         .args(arguments)
         .output()
         .map_err(|error| format!("busctl: {error}"))?;
@@ -85,7 +95,11 @@ mod tests {
     fn speaks_the_words_of_each_version() {
         let limits = Limits { cpu_shares: Some(1024), cpu_quota: Some(50_000), memory: Some(1 << 20), pids: None };
         let names = |version| {
-            properties(&limits, version).into_iter().map(|[name, _, value]| format!("{name}={value}")).skip(3).collect::<Vec<_>>()
+            properties(&limits, version)
+                .into_iter()
+                .map(|[name, _, value]| format!("{name}={value}"))
+                .skip(3)
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(2), ["CPUWeight=39", "CPUQuotaPerSecUSec=500000", "MemoryMax=1048576"]);
         assert_eq!(names(1), ["CPUShares=1024", "CPUQuotaPerSecUSec=500000", "MemoryLimit=1048576"]);

@@ -141,7 +141,8 @@ impl ObjectCache {
             return Err(ObjectError::NoApiServer(key.clone()));
         }
         let known = receiver.wait_for(|value| matches!(value, Loaded::Known(_)));
-        let known = tokio::time::timeout(FIRST_ANSWER, known).await.ok().and_then(Result::ok).map(|value| value.clone());
+        let known =
+            tokio::time::timeout(FIRST_ANSWER, known).await.ok().and_then(Result::ok).map(|value| value.clone());
         let loaded = known.unwrap_or_else(|| receiver.borrow().clone());
         let message = match loaded {
             Loaded::Known(Some(object)) => return Ok(object),
@@ -234,7 +235,13 @@ async fn watch_one<K>(
     notify: impl Fn(&ObjectKey),
     wrap: fn(Arc<K>) -> Object,
 ) where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let mut generation = api.changed();
     let mut delay = RETRY_MIN;

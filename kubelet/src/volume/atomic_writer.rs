@@ -118,7 +118,8 @@ fn write_file(root: &Path, path: &str, file: &FileProjection) -> Result<(), Volu
     for component in normal(path).parent().iter().flat_map(|parent| parent.components()) {
         parent.push(component);
         match fs::create_dir(&parent) {
-            Ok(()) => fs::set_permissions(&parent, fs::Permissions::from_mode(0o755)).map_err(VolumeError::io("set the mode of", &parent))?,
+            Ok(()) => fs::set_permissions(&parent, fs::Permissions::from_mode(0o755))
+                .map_err(VolumeError::io("set the mode of", &parent))?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(VolumeError::io("create", &parent)(error)),
         }
@@ -134,18 +135,25 @@ fn write_file(root: &Path, path: &str, file: &FileProjection) -> Result<(), Volu
     if let Some(uid) = file.uid {
         chown(&full, Some(uid), None).map_err(VolumeError::io("chown", &full))?;
     }
-    handle.set_permissions(fs::Permissions::from_mode(file.mode & 0o7777)).map_err(VolumeError::io("set the mode of", &full))
+    handle
+        .set_permissions(fs::Permissions::from_mode(file.mode & 0o7777))
+        .map_err(VolumeError::io("set the mode of", &full))
 }
 
 fn top_names(payload: &Payload) -> BTreeSet<PathBuf> {
-    payload.keys().filter_map(|path| normal(path).components().next().map(|first| PathBuf::from(first.as_os_str()))).collect()
+    payload
+        .keys()
+        .filter_map(|path| normal(path).components().next().map(|first| PathBuf::from(first.as_os_str())))
+        .collect()
 }
 
 fn link_visible(dir: &Path, payload: &Payload) -> Result<(), VolumeError> {
     for name in top_names(payload) {
         let visible = dir.join(&name);
         match symlink(Path::new(DATA).join(&name), &visible) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(VolumeError::io("link", &visible)(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(VolumeError::io("link", &visible)(error));
+            }
             _ => {}
         }
     }
@@ -182,7 +190,9 @@ mod tests {
     fn payload(files: &[(&str, &str, u32)]) -> Payload {
         files
             .iter()
-            .map(|(path, data, mode)| ((*path).to_owned(), FileProjection { data: data.as_bytes().to_vec(), mode: *mode, uid: None }))
+            .map(|(path, data, mode)| {
+                ((*path).to_owned(), FileProjection { data: data.as_bytes().to_vec(), mode: *mode, uid: None })
+            })
             .collect()
     }
 
@@ -191,8 +201,10 @@ mod tests {
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .expect("a directory")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -245,7 +257,8 @@ mod tests {
     fn a_failed_finish_leaves_the_old_files() {
         let dir = tempfile::tempdir().expect("a directory");
         write(dir.path(), &[("a", "old", 0o644)]);
-        let result = write_atomically(dir.path(), &payload(&[("a", "new", 0o644)]), || Err(VolumeError::Uid("x".into())));
+        let result =
+            write_atomically(dir.path(), &payload(&[("a", "new", 0o644)]), || Err(VolumeError::Uid("x".into())));
         assert!(result.is_err());
         assert_eq!(fs::read_to_string(dir.path().join("a")).expect("a file"), "old");
         write(dir.path(), &[("a", "newer", 0o644)]);

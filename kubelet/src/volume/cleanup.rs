@@ -67,8 +67,14 @@ mod tests {
         mount_tmpfs(&memory, Some(1 << 20)).expect("mounted once only");
         assert_eq!(mounts_below(&pod).expect("a table").len(), 1);
         fs::create_dir(memory.join("bound")).expect("a directory");
-        nix::mount::mount(Some(outside.path()), &memory.join("bound"), None::<&str>, nix::mount::MsFlags::MS_BIND, None::<&str>)
-            .expect("bound");
+        nix::mount::mount(
+            Some(outside.path()),
+            &memory.join("bound"),
+            None::<&str>,
+            nix::mount::MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .expect("bound");
         std::os::unix::fs::symlink(outside.path(), pod.join("link")).expect("a link");
         remove_pod_dir(&pod).expect("removed");
         assert!(!pod.exists());

@@ -87,7 +87,8 @@ mod tests {
         }))
         .expect("a pod");
         let source = |size: Option<&str>| {
-            serde_json::from_value::<EmptyDirVolumeSource>(serde_json::json!({"medium": "Memory", "sizeLimit": size})).expect("a source")
+            serde_json::from_value::<EmptyDirVolumeSource>(serde_json::json!({"medium": "Memory", "sizeLimit": size}))
+                .expect("a source")
         };
         assert_eq!(memory_size(&source(Some("10Mi")), &pod, 1 << 30), 10 << 20);
         assert_eq!(memory_size(&source(None), &pod, 1 << 30), 64 << 20);

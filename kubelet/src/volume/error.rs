@@ -28,7 +28,12 @@ pub enum VolumeError {
     #[error("{0:?} is not the UID of a pod")]
     Uid(String),
     #[error("{what} {}", path.display())]
-    Io { what: &'static str, path: PathBuf, #[source] source: io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl VolumeError {

@@ -71,7 +71,9 @@ mod tests {
             (&socket, &["", "Socket"]),
             (null, &["", "CharDevice"]),
         ] {
-            for kind in ["", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice"] {
+            for kind in
+                ["", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", "CharDevice", "BlockDevice"]
+            {
                 assert_eq!(check(path, kind).is_ok(), kinds.contains(&kind), "{} {kind}", path.display());
             }
         }

@@ -48,7 +48,8 @@ impl VolumeManager {
         blocking(move || make_pod_dir(&dir)).await?;
         let used = used_volumes(pod);
         let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-        let mounts = volumes.filter(|volume| used.contains(volume.name.as_str())).map(|volume| self.mount_volume(pod, volume));
+        let mounts =
+            volumes.filter(|volume| used.contains(volume.name.as_str())).map(|volume| self.mount_volume(pod, volume));
         Ok(PodVolumes { volumes: try_join_all(mounts).await?.into_iter().collect() })
     }
 
@@ -215,7 +216,8 @@ mod tests {
     use crate::container_spec::tests_support::context;
 
     fn pod(volumes: serde_json::Value, mounts: &[&str]) -> Arc<Pod> {
-        let mounts: Vec<_> = mounts.iter().map(|name| serde_json::json!({"name": name, "mountPath": format!("/{name}")})).collect();
+        let mounts: Vec<_> =
+            mounts.iter().map(|name| serde_json::json!({"name": name, "mountPath": format!("/{name}")})).collect();
         Arc::new(
             serde_json::from_value(serde_json::json!({
                 "metadata": {"name": "p", "namespace": "n", "uid": "u-1", "labels": {"a": "b"}},

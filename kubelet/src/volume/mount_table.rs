@@ -20,11 +20,8 @@ pub fn mount_table() -> io::Result<Vec<MountEntry>> {
 
 /// Mount points at or below `dir`, deepest and newest first: the order in which to unmount.
 pub fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found: Vec<PathBuf> = mount_table()?
-        .into_iter()
-        .map(|entry| entry.mount_point)
-        .filter(|point| point.starts_with(dir))
-        .collect();
+    let mut found: Vec<PathBuf> =
+        mount_table()?.into_iter().map(|entry| entry.mount_point).filter(|point| point.starts_with(dir)).collect();
     found.reverse();
     found.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     Ok(found)

@@ -98,7 +98,8 @@ fn resolve(root: &Path, sub_path: &str) -> Result<(PathBuf, Vec<OsString>), Subp
 
 fn step(parent: &OwnedFd, path: &Path, name: &std::ffi::OsStr) -> Result<OwnedFd, SubpathError> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let handle = openat(parent.as_fd(), name, flags, Mode::empty()).map_err(|error| io_error("open", path)(error.into()))?;
+    let handle =
+        openat(parent.as_fd(), name, flags, Mode::empty()).map_err(|error| io_error("open", path)(error.into()))?;
     if kind(&stat(&handle, path)?) == SFlag::S_IFLNK {
         return Err(SubpathError::Link { path: path.to_owned() });
     }
@@ -138,7 +139,9 @@ fn remove_placeholder(target: &Path) -> Result<(), SubpathError> {
 /// An `O_PATH` handle cannot be changed itself, so the directory is opened once more, as the `.` of the handle.
 fn set_mode(handle: &OwnedFd, path: &Path, mode: u32) -> Result<(), SubpathError> {
     let again = openat(handle.as_fd(), ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    again.and_then(|file| fchmod(&file, Mode::from_bits_truncate(mode))).map_err(|error| io_error("set the mode of", path)(error.into()))
+    again
+        .and_then(|file| fchmod(&file, Mode::from_bits_truncate(mode)))
+        .map_err(|error| io_error("set the mode of", path)(error.into()))
 }
 
 fn stat(handle: &OwnedFd, path: &Path) -> Result<FileStat, SubpathError> {
@@ -174,7 +177,10 @@ mod tests {
         symlink("..data/sub", root.join("sub")).expect("a link");
         let handle = open_inside(root, "sub/file").expect("opened");
         assert_eq!(inode(&handle), fs::metadata(root.join("..2026/sub/file")).expect("metadata").ino());
-        assert_eq!(inode(&open_inside(root, "./sub").expect("opened")), fs::metadata(root.join("..2026/sub")).expect("metadata").ino());
+        assert_eq!(
+            inode(&open_inside(root, "./sub").expect("opened")),
+            fs::metadata(root.join("..2026/sub")).expect("metadata").ino()
+        );
     }
 
     #[test]
@@ -183,7 +189,11 @@ mod tests {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o2775)).expect("a mode");
         open_inside(dir.path(), "a/b").expect("created");
         for name in ["a", "a/b"] {
-            assert_eq!(fs::metadata(dir.path().join(name)).expect("metadata").permissions().mode() & 0o7777, 0o2775, "{name}");
+            assert_eq!(
+                fs::metadata(dir.path().join(name)).expect("metadata").permissions().mode() & 0o7777,
+                0o2775,
+                "{name}"
+            );
         }
     }
 
@@ -220,7 +230,11 @@ mod tests {
         fs::create_dir(&volume).expect("a directory");
         fs::write(volume.join("one"), "1").expect("a file");
         let target = dir.path().join("pods/u/volume-subpaths/v/c/0");
-        let request = |sub_path: &str| SubpathRequest { volume_dir: volume.clone(), sub_path: sub_path.into(), target: target.clone() };
+        let request = |sub_path: &str| SubpathRequest {
+            volume_dir: volume.clone(),
+            sub_path: sub_path.into(),
+            target: target.clone(),
+        };
         prepare_subpath(&request("one")).expect("bound");
         assert_eq!(fs::read_to_string(&target).expect("a file"), "1");
         prepare_subpath(&request("one")).expect("bound still");

@@ -1,7 +1,7 @@
 //! Memory-backed file systems, so that secrets never reach a disk.
 
-use std::io;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
