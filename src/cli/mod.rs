@@ -1,0 +1,145 @@
+//! The command line: one clap type per command, and how refusals of it are shown.
+
+mod certs;
+mod config;
+mod init;
+mod kubeconfig;
+mod lab;
+mod output;
+mod reset;
+mod token;
+
+pub use certs::CertsCommand;
+pub use config::{ComponentKind, ConfigCommand, DefaultsKind, ImagesCommand};
+pub use init::{InitArgs, InitCommand, InitFlags, InitSubcommand, PlanArgs, PreflightArgs};
+pub use kubeconfig::{KubeconfigCommand, UserArgs};
+pub use lab::{LabCommand, LabUpArgs};
+pub use output::{ListOutput, RunOutput, VersionOutput};
+pub use reset::ResetArgs;
+pub use token::{CreateArgs, TokenArgs, TokenCommand};
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::printer::Printer;
+
+const WORKFLOW: &str = "\
+A cluster from two machines, one control plane and one worker:
+
+  On the first machine:
+      junioadm init
+
+  To use the cluster from there:
+      export KUBECONFIG=/etc/kubernetes/admin.conf
+      kubectl get nodes
+
+  To start again:
+      junioadm reset
+
+  On one machine, in a throw-away host:
+      junioadm lab up demo
+
+Flags, phases and configuration files are kubeadm's. Docker Engine is the container runtime; images, kubelet and network
+come in the bundle, so no package, registry or internet access is needed.";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "junioadm",
+    about = "Turns plain Linux hosts with Docker Engine into a Kubernetes cluster",
+    after_help = WORKFLOW,
+    disable_version_flag = true,
+    propagate_version = false,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// Change the root directory to this path before anything else
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    pub rootfs: Option<PathBuf>,
+    /// Level of log lines on stderr: 1 info, 4 debug, 7 trace
+    #[arg(short = 'v', long = "v", global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub verbosity: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
+pub enum Command {
+    /// Make this host the control plane of a new cluster
+    Init(InitCommand),
+    /// Show what init would do, and change nothing
+    Plan(PlanArgs),
+    /// Run init's checks, and change nothing
+    Preflight(PreflightArgs),
+    /// Remove what init has made on this host
+    Reset(ResetArgs),
+    /// Manage bootstrap tokens
+    Token(TokenArgs),
+    /// Print, check and migrate configuration files; list images
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look at the certificates of this host
+    #[command(subcommand, alias = "certificates")]
+    Certs(CertsCommand),
+    /// Make kubeconfig files
+    #[command(subcommand)]
+    Kubeconfig(KubeconfigCommand),
+    /// Throw-away hosts and clusters on this machine
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// Tell more about an error code, offline
+    Explain {
+        /// For example JUNIO-CONFIG-UNKNOWN-FIELD; without it, all codes are listed
+        #[arg(value_name = "CODE")]
+        code: Option<String>,
+    },
+    /// Print the version
+    Version {
+        #[arg(short, long, value_enum, default_value_t = VersionOutput::Text)]
+        output: VersionOutput,
+    },
+    /// Print a shell completion script
+    Completion {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Reads a command line.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments)
+}
+
+/// Shows help where it was asked for, and what is wrong otherwise.
+pub fn refuse(refused: &clap::Error, printer: &Printer) -> Exit {
+    let text = refused.render();
+    if refused.use_stderr() {
+        printer.err(&text.to_string());
+        Exit::Usage
+    } else {
+        printer.out(&text.to_string());
+        Exit::Ok
+    }
+}
+
+/// A completion script for `shell`.
+pub fn completion(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "junioadm", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,156 @@
+//! `token`: the tokens of the cluster, and `generate`, which needs none.
+
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use junio_api::config::validate::{is_bootstrap_group, is_token_usage};
+use junio_api::config::{BootstrapToken, defaults};
+use junio_api::duration::GoDuration;
+use junio_api::{Layout, Token, yaml};
+use junio_phases::tokens::{self, ListedToken};
+use junio_phases::{JoinCommand, connect};
+use junio_pki::kubeconfig::Kubeconfig;
+use serde_json::json;
+
+use super::{block_on, pretty, table};
+use crate::cli::{CreateArgs, ListOutput, TokenArgs, TokenCommand};
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::printer::Printer;
+
+pub fn run(args: TokenArgs, printer: &Printer) -> Result<Exit, CommandError> {
+    let kubeconfig = args.kubeconfig.unwrap_or_else(find_kubeconfig);
+    match args.command {
+        TokenCommand::Generate => printer.out(&Token::generate().to_string()),
+        TokenCommand::Create(args) => create(args, &kubeconfig, printer)?,
+        TokenCommand::List { output } => {
+            let found = block_on(printer, async |_| Ok(tokens::list(&connect(&kubeconfig, None).await?).await?))?;
+            printer.out(&match output {
+                ListOutput::Text => text(&found, Timestamp::now()),
+                ListOutput::Json => pretty(&json!(found)),
+                ListOutput::Yaml => yaml::to_string(&found)?,
+            });
+        }
+        TokenCommand::Delete { tokens } => return delete(&tokens, &kubeconfig, printer),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Where kubectl would look, then the administrator's own file.
+fn find_kubeconfig() -> PathBuf {
+    let from_environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of_user = std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config")).filter(|path| path.exists());
+    from_environment.or(of_user).unwrap_or_else(|| Layout::default().admin_conf())
+}
+
+fn create(args: CreateArgs, kubeconfig: &Path, printer: &Printer) -> Result<(), CommandError> {
+    let given = args.token.map(|text| text.parse::<Token>()).transpose().map_err(|e| CommandError::Usage(e.to_string()))?;
+    if let Some(usage) = args.usages.iter().find(|usage| !is_token_usage(usage)) {
+        return Err(CommandError::Usage(format!("unknown usage {usage:?}, expected signing or authentication")));
+    }
+    if let Some(group) = args.groups.iter().find(|group| !is_bootstrap_group(group)) {
+        return Err(CommandError::Usage(format!("{group:?} is no bootstrap group, it must start with system:bootstrappers:")));
+    }
+    let token = given.unwrap_or_else(Token::generate);
+    let mut wanted = BootstrapToken {
+        token: Some(token.clone()),
+        description: args.description,
+        ttl: Some(args.ttl),
+        usages: args.usages,
+        groups: args.groups,
+        ..BootstrapToken::default()
+    };
+    defaults::bootstrap_token(&mut wanted, &token);
+    block_on(printer, async |_| Ok(tokens::create(&connect(kubeconfig, None).await?, &wanted).await?))?;
+    if args.print_join_command {
+        printer.out(&join_command(kubeconfig, token)?.text());
+    } else {
+        printer.out(&token.to_string());
+    }
+    Ok(())
+}
+
+/// Endpoint and CA as the kubeconfig has them.
+fn join_command(kubeconfig: &Path, token: Token) -> Result<JoinCommand, CommandError> {
+    let missing = |what: &str| CommandError::Usage(format!("{} names no {what}", kubeconfig.display()));
+    let config = Kubeconfig::load(kubeconfig)?.ok_or_else(|| missing("cluster"))?;
+    let (cluster, _) = config.current().ok_or_else(|| missing("cluster"))?;
+    let endpoint = cluster.server.trim_start_matches("https://").trim_end_matches('/').to_owned();
+    let ca = config.ca_pem(kubeconfig)?.ok_or_else(|| missing("CA"))?;
+    Ok(JoinCommand { endpoint, token: Some(token), ca_cert_hash: junio_pki::token::ca_pin(&ca)? })
+}
+
+fn delete(wanted: &[String], kubeconfig: &Path, printer: &Printer) -> Result<Exit, CommandError> {
+    for text in wanted {
+        if text.parse::<Token>().is_err() && !junio_api::token::is_token_id(text) {
+            return Err(CommandError::Usage("each must be a token or its first six characters".into()));
+        }
+    }
+    let outcomes = block_on(printer, async |_| {
+        let client = connect(kubeconfig, None).await?;
+        let mut outcomes = Vec::new();
+        for text in wanted {
+            let id = text.split('.').next().unwrap_or_default().to_owned();
+            outcomes.push((id, tokens::delete(&client, text).await?));
+        }
+        Ok(outcomes)
+    })?;
+    for (id, deleted) in outcomes {
+        printer.out(&if deleted { format!("bootstrap token {id:?} deleted") } else { format!("there was no bootstrap token {id:?}") });
+    }
+    Ok(Exit::Ok)
+}
+
+fn text(found: &[ListedToken], now: Timestamp) -> String {
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .map(|token| {
+            let ttl = token.expires.map_or_else(|| "<forever>".to_owned(), |expires| left(expires, now));
+            let expires = token.expires.map_or_else(|| "<never>".to_owned(), |expires| expires.to_string());
+            let none = |text: String| if text.is_empty() { "<none>".to_owned() } else { text };
+            vec![
+                token.token.to_string(),
+                ttl,
+                expires,
+                none(token.usages.join(",")),
+                none(token.description.clone()),
+                none(token.groups.join(",")),
+            ]
+        })
+        .collect();
+    table::render(&["TOKEN", "TTL", "EXPIRES", "USAGES", "DESCRIPTION", "EXTRA GROUPS"], &rows)
+}
+
+/// Time that is left, in hours where there are any.
+fn left(expires: Timestamp, now: Timestamp) -> String {
+    let left: SignedDuration = expires.duration_since(now);
+    match u64::try_from(left.as_secs()) {
+        Err(_) => "<invalid>".into(),
+        Ok(seconds) if seconds >= 3600 => format!("{}h", seconds / 3600),
+        Ok(seconds) => GoDuration::from_secs(seconds).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_has_kubeadms_columns() {
+        let now: Timestamp = "2026-11-20T00:00:00Z".parse().expect("a time");
+        let token = ListedToken {
+            token: "abcdef.0123456789abcdef".parse().expect("a token"),
+            description: String::new(),
+            expires: "2026-11-20T23:30:00Z".parse().ok(),
+            usages: vec!["authentication".into(), "signing".into()],
+            groups: Vec::new(),
+        };
+        let shown = text(&[token.clone(), ListedToken { expires: None, ..token }], now);
+        assert_eq!(
+            shown,
+            "TOKEN                     TTL         EXPIRES                USAGES                   DESCRIPTION   EXTRA GROUPS\n\
+             abcdef.0123456789abcdef   23h         2026-11-20T23:30:00Z   authentication,signing   <none>        <none>\n\
+             abcdef.0123456789abcdef   <forever>   <never>                authentication,signing   <none>        <none>\n"
+        );
+    }
+}
