@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Licences, banned crates and sources of the Rust dependencies (deny.toml), offline. Advisories need a database from outside
+# Licences, banned crates and sources of the Rust dependencies (deny.toml). Advisories need a database from outside
 # and are `make advisories`. The tool is kept in the cache, so only the first run installs it.
 source "$(dirname "$0")/common.sh"
 
@@ -17,5 +17,5 @@ fi
 cd "$ROOT"
 case "${1:-}" in
   advisories) exec "$DENY" --locked check advisories ;;
-  *) exec "$DENY" --locked --offline check licenses bans sources ;;
+  *) exec "$DENY" --locked check licenses bans sources ;;
 esac

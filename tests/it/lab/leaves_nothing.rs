@@ -7,7 +7,7 @@ use std::time::Duration;
 use junio_lab::{LabError, LabName, NoProgress, OutputStream, Progress, Suite, UpOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{TestLab, junioadm, junioadm_path, wait_until};
+use crate::support::{TestLab, junioadm, junioadm_command, wait_until};
 
 /// What a lab has on the machine, by ids that no other lab gets.
 #[derive(Debug)]
@@ -117,8 +117,7 @@ async fn an_interrupted_up_leaves_nothing() {
 #[tokio::test]
 async fn a_killed_up_is_listed_as_incomplete_and_goes_down() {
     let name: LabName = format!("t{}-killed", std::process::id()).parse().expect("a name");
-    let mut up = Command::new(junioadm_path())
-        .args(["lab", "up", name.as_str(), "--workers", "1", "--hosts-only"])
+    let mut up = junioadm_command(&["lab", "up", name.as_str(), "--workers", "1", "--hosts-only"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -7,7 +7,7 @@ mod snapshot;
 mod test_lab;
 mod wait;
 
-pub use product::{junioadm, junioadm_path, payload};
-pub use snapshot::{Difference, Snapshot};
+pub use product::{junioadm, junioadm_command, junioadm_path, payload};
+pub use snapshot::Snapshot;
 pub use test_lab::TestLab;
 pub use wait::wait_until;

@@ -10,9 +10,16 @@ pub fn junioadm_path() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_junioadm"))
 }
 
+/// `junioadm` on this machine with the bundle of `make build`, to be started.
+pub fn junioadm_command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(junioadm_path());
+    command.args(arguments).env("JUNIOADM_BUNDLE", bundle_path());
+    command
+}
+
 /// Runs `junioadm` on this machine and waits for it.
 pub fn junioadm(arguments: &[&str]) -> Output {
-    Command::new(junioadm_path()).args(arguments).output().expect("junioadm starts")
+    junioadm_command(arguments).output().expect("junioadm starts")
 }
 
 /// junioadm, junio-kubelet and the bundle as `make build` left them. Without them the test fails: it must not pass unseen.
