@@ -1,6 +1,8 @@
 //! CNI with the real plugins (Debian: containernetworking-plugins, or the bundle's) on sandboxes of the real engine.
 
 mod docker_support;
+#[path = "docker_support/speed.rs"]
+mod speed;
 
 use std::collections::HashSet;
 use std::io;
@@ -60,7 +62,8 @@ impl Network {
     }
 
     fn cni(&self) -> Cni {
-        let dirs: Vec<PathBuf> = PLUGIN_DIRS.iter().map(PathBuf::from).filter(|dir| dir.join("bridge").is_file()).collect();
+        let dirs: Vec<PathBuf> =
+            PLUGIN_DIRS.iter().map(PathBuf::from).filter(|dir| dir.join("bridge").is_file()).collect();
         assert!(!dirs.is_empty(), "CNI plugins must be installed in one of {PLUGIN_DIRS:?}");
         Cni::new(self.conf.clone(), dirs, self.cache.clone())
     }
@@ -114,7 +117,11 @@ async fn pods_talk_and_addresses_are_freed() {
         assert_eq!(cni.add(&pod1, &first, &first_ns, &[]).await.expect("the same"), a);
         assert_eq!(network.cni().cached(&first), Some(a.clone()), "a restarted kubelet knows");
 
-        lab.start(&second, &lab.shell("second", "server", "mkdir -p /tmp/w; echo hello > /tmp/w/index.html; httpd -f -p 80 -h /tmp/w")).await;
+        lab.start(
+            &second,
+            &lab.shell("second", "server", "mkdir -p /tmp/w; echo hello > /tmp/w/index.html; httpd -f -p 80 -h /tmp/w"),
+        )
+        .await;
         // From the host: between pods the engine's FORWARD policy is in the way until kube-proxy or flannel allow them.
         let page = async {
             loop {
@@ -127,7 +134,8 @@ async fn pods_talk_and_addresses_are_freed() {
         let show = lab.start(&first, &lab.shell("first", "show", "ip -o link show lo; ip -o addr show eth0")).await;
         lab.ended(&show).await;
         let lines: Vec<_> = lab.runtime.logs(&show, &LogOptions::default()).await.expect("a log").collect().await;
-        let text: String = lines.into_iter().map(|line| String::from_utf8(line.expect("a line").text).expect("text")).collect();
+        let text: String =
+            lines.into_iter().map(|line| String::from_utf8(line.expect("a line").text).expect("text")).collect();
         assert!(text.contains("LOOPBACK,UP") && text.contains(&a.ips[0].to_string()), "{text}");
 
         cni.del(&first).await.expect("a deletion");
@@ -183,8 +191,10 @@ async fn host_ports_reach_the_pod() {
         let cni = network.cni();
         let (id, netns) = sandbox(&lab, "hostport").await;
         // A free port, asked of the kernel.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-        let mapping = PortMapping { host_port: free, container_port: 8080, protocol: "TCP".into(), host_ip: String::new() };
+        let free =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let mapping =
+            PortMapping { host_port: free, container_port: 8080, protocol: "TCP".into(), host_ip: String::new() };
         cni.add(&lab.pod("hostport"), &id, &netns, &[mapping]).await.expect("a network");
         lab.start(&id, &lab.shell("hostport", "server", "while :; do echo hello | nc -l -p 8080; done")).await;
         let greeting = async {
@@ -228,12 +238,18 @@ async fn dialing_reaches_the_pods_loopback() {
         let pod = lab.runtime.pod(&lab.pod("dial").uid).await.expect("the pod");
         let pid = pod.sandboxes[0].pid.expect("a process");
         netns::loopback_up(format!("/proc/{pid}/ns/net").into()).await.expect("a loopback");
-        lab.start(&id, &lab.shell("dial", "server", "echo hello > /tmp/index.html; httpd -f -p 127.0.0.1:7000 -h /tmp")).await;
+        lab.start(
+            &id,
+            &lab.shell("dial", "server", "echo hello > /tmp/index.html; httpd -f -p 127.0.0.1:7000 -h /tmp"),
+        )
+        .await;
         let page = async {
             loop {
                 let stream = match lab.runtime.dial(&id, 7000).await {
                     Ok(stream) => Ok(stream),
-                    Err(RuntimeError::Io { source, .. }) if source.kind() == io::ErrorKind::ConnectionRefused => Err(source),
+                    Err(RuntimeError::Io { source, .. }) if source.kind() == io::ErrorKind::ConnectionRefused => {
+                        Err(source)
+                    }
                     Err(error) => panic!("{error:?}"),
                 };
                 if let Some(text) = get(stream).await {

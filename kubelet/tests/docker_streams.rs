@@ -115,7 +115,13 @@ async fn a_terminal_passes_every_byte_and_its_size() {
         };
         let mut session = lab.runtime.exec(&app, &request).await.expect("a session");
         assert!(session.stderr.is_none());
-        session.resize.take().expect("a terminal").send(TerminalSize { width: 99, height: 33 }).await.expect("a resize");
+        session
+            .resize
+            .take()
+            .expect("a terminal")
+            .send(TerminalSize { width: 99, height: 33 })
+            .await
+            .expect("a resize");
         let mut out = Vec::new();
         let mut stdout = session.stdout.take().expect("stdout");
         let (read, code) = tokio::join!(stdout.read_to_end(&mut out), session.exit);
@@ -130,7 +136,8 @@ async fn a_terminal_passes_every_byte_and_its_size() {
 async fn attach_joins_the_main_process() {
     with_lab(|lab| async move {
         let sandbox = lab.running_sandbox("attach").await;
-        let mut config = lab.shell("attach", "app", "while read line; do echo \"got $line\"; echo err >&2; done; exit 4");
+        let mut config =
+            lab.shell("attach", "app", "while read line; do echo \"got $line\"; echo err >&2; done; exit 4");
         (config.stdin, config.stdin_once) = (true, true);
         let app = lab.start(&sandbox, &config).await;
         let request = AttachRequest { stdin: true, stdout: true, stderr: true, tty: false };
@@ -158,7 +165,11 @@ async fn attach_joins_the_main_process() {
 async fn attach_to_a_terminal_is_raw() {
     with_lab(|lab| async move {
         let sandbox = lab.running_sandbox("attachtty").await;
-        let mut config = lab.shell("attachtty", "app", "stty raw -echo; head -c 1 >/dev/null; printf '\\001\\000\\000\\000\\000\\000\\000\\005abc'");
+        let mut config = lab.shell(
+            "attachtty",
+            "app",
+            "stty raw -echo; head -c 1 >/dev/null; printf '\\001\\000\\000\\000\\000\\000\\000\\005abc'",
+        );
         (config.stdin, config.tty) = (true, true);
         let app = lab.start(&sandbox, &config).await;
         let request = AttachRequest { stdin: true, stdout: true, stderr: true, tty: true };
@@ -177,7 +188,8 @@ async fn attach_to_a_terminal_is_raw() {
 async fn logs_of_a_dead_container() {
     with_lab(|lab| async move {
         let sandbox = lab.running_sandbox("logs").await;
-        let script = "echo one; sleep 0.2; echo two >&2; sleep 0.2; yes | tr -d '\\n' | head -c 40000; echo; printf last";
+        let script =
+            "echo one; sleep 0.2; echo two >&2; sleep 0.2; yes | tr -d '\\n' | head -c 40000; echo; printf last";
         let app = lab.start(&sandbox, &lab.shell("logs", "app", script)).await;
         lab.ended(&app).await;
         let all = logs(&lab, &app, LogOptions::default()).await;
@@ -200,7 +212,8 @@ async fn logs_of_a_dead_container() {
 async fn a_followed_log_comes_at_once_and_ends_with_the_container() {
     with_lab(|lab| async move {
         let sandbox = lab.running_sandbox("follow").await;
-        let mut config = lab.shell("follow", "app", "echo first; read line; echo \"second $line\"; sleep 0.3; seq 1 2000");
+        let mut config =
+            lab.shell("follow", "app", "echo first; read line; echo \"second $line\"; sleep 0.3; seq 1 2000");
         config.stdin = true;
         let app = lab.start(&sandbox, &config).await;
         let options = LogOptions { follow: true, ..LogOptions::default() };

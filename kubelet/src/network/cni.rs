@@ -40,11 +40,23 @@ pub enum NetworkError {
     #[error("network is not ready")]
     NotReady(#[source] NetworkNotReady),
     #[error("set up loopback of sandbox {sandbox}")]
-    Loopback { sandbox: String, #[source] source: io::Error },
+    Loopback {
+        sandbox: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("record network of sandbox {sandbox}")]
-    Cache { sandbox: String, #[source] source: io::Error },
+    Cache {
+        sandbox: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("run cni plugin {plugin}")]
-    Exec { plugin: String, #[source] source: io::Error },
+    Exec {
+        plugin: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("cni plugin {plugin} did not end within {seconds} s")]
     Timeout { plugin: String, seconds: u64 },
     #[error("cni plugin {plugin} failed with code {code}: {message}")]
@@ -226,11 +238,8 @@ impl Cni {
 fn network_of(result: &Value) -> PodNetwork {
     let listed = result.get("ips").and_then(Value::as_array).into_iter().flatten().map(|ip| ip.get("address"));
     let old = ["ip4", "ip6"].into_iter().map(|key| result.get(key).and_then(|ip| ip.get("ip")));
-    let ips = listed
-        .chain(old)
-        .flatten()
-        .filter_map(|address| address.as_str()?.split('/').next()?.parse().ok())
-        .collect();
+    let ips =
+        listed.chain(old).flatten().filter_map(|address| address.as_str()?.split('/').next()?.parse().ok()).collect();
     PodNetwork { ips }
 }
 

@@ -35,8 +35,7 @@ pub async fn loopback_up(path: PathBuf) -> io::Result<()> {
 
 /// One RTM_NEWLINK request for link 1, which is `lo` in every namespace (rtnetlink(7), netlink(7)).
 fn set_loopback_up() -> io::Result<()> {
-    let socket =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
     bind(fd, &NetlinkAddr::new(0, 0))?;
     sendto(fd, &link_up_request(1), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;

@@ -69,14 +69,17 @@ fn parse(path: &Path) -> Result<NetworkConf, String> {
     match conf.plugin_names().as_slice() {
         [] => Err("no plugins".to_owned()),
         // A name is a file name, never a path.
-        names if names.iter().any(|name| name.is_empty() || name.contains('/')) => Err("a plugin has no type".to_owned()),
+        names if names.iter().any(|name| name.is_empty() || name.contains('/')) => {
+            Err("a plugin has no type".to_owned())
+        }
         _ => Ok(conf),
     }
 }
 
 fn complete(conf: NetworkConf, bin_dirs: &[PathBuf]) -> Result<NetworkConf, NetworkNotReady> {
     let ipam = |plugin: &Map<String, Value>| plugin.get("ipam")?.get("type")?.as_str().map(str::to_owned);
-    let wanted = conf.plugins.iter().map(|plugin| type_of(plugin).to_owned()).chain(conf.plugins.iter().filter_map(ipam));
+    let wanted =
+        conf.plugins.iter().map(|plugin| type_of(plugin).to_owned()).chain(conf.plugins.iter().filter_map(ipam));
     for name in wanted {
         if find(&name, bin_dirs).is_none() {
             let dirs = bin_dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(":");

@@ -155,7 +155,10 @@ mod tests {
         let first = call.stdin(&conf, bridge.as_object().expect("a map"), None);
         assert_eq!(first, json!({"type": "bridge", "name": "net", "cniVersion": "1.0.0"}));
         let second = call.stdin(&conf, portmap.as_object().expect("a map"), Some(&json!({"ips": []})));
-        assert_eq!(second["runtimeConfig"]["portMappings"], json!([{"hostPort": 80, "containerPort": 8080, "protocol": "tcp"}]));
+        assert_eq!(
+            second["runtimeConfig"]["portMappings"],
+            json!([{"hostPort": 80, "containerPort": 8080, "protocol": "tcp"}])
+        );
         assert_eq!(second["prevResult"], json!({"ips": []}));
         assert_eq!(
             call.args(),

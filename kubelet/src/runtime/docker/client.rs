@@ -1,20 +1,23 @@
 //! The connection to one Docker Engine and what was learned of it at the start. Holds the only caches of this module.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::sync::broadcast;
 
 use super::capability::Bounding;
 use super::convert::Seen;
 use super::error::classify;
 use super::socket::Socket;
-use crate::runtime::{ContainerId, RuntimeError, RuntimeVersion, SandboxId};
+use crate::runtime::{ContainerId, RuntimeError, RuntimeEvent, RuntimeVersion, SandboxId};
 
 /// Seconds that the engine has to begin its answer. Starting a container on a loaded host can take many.
 const ANSWER_TIMEOUT: u64 = 120;
+/// Early events that wait for a slow listener; older ones are lost to it and come from the engine instead.
+const EARLY_BACKLOG: usize = 256;
 
 /// What a `DockerRuntime` needs from the kubelet's configuration.
 #[derive(Debug, Clone)]
@@ -58,8 +61,12 @@ pub(super) struct Inner {
     pub bounding: Bounding,
     /// False once this engine proved to run a `NetworkDisabled` container in the host's network namespace.
     pub network_disabled: AtomicBool,
+    /// Ends that the engine has not told yet.
+    pub early: broadcast::Sender<RuntimeEvent>,
     seen: Mutex<HashMap<String, Seen>>,
     handlers: Mutex<HashMap<SandboxId, Option<String>>>,
+    watched: Mutex<HashSet<String>>,
+    announced: Mutex<HashSet<String>>,
 }
 
 impl DockerRuntime {
@@ -93,8 +100,11 @@ impl DockerRuntime {
                 version,
                 bounding: Bounding::of_this_process(),
                 network_disabled: AtomicBool::new(true),
-                seen: Mutex::new(HashMap::new()),
-                handlers: Mutex::new(HashMap::new()),
+                early: broadcast::channel(EARLY_BACKLOG).0,
+                seen: Mutex::default(),
+                handlers: Mutex::default(),
+                watched: Mutex::default(),
+                announced: Mutex::default(),
             }),
         })
     }
@@ -105,16 +115,39 @@ impl DockerRuntime {
 
     /// What is known of containers that run or have ended; such facts do not change until the state does.
     pub(super) fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
-        self.inner.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.inner.seen)
     }
 
     /// Engine runtimes of sandboxes, which their containers must share.
     pub(super) fn handlers(&self) -> MutexGuard<'_, HashMap<SandboxId, Option<String>>> {
-        self.inner.handlers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.inner.handlers)
+    }
+
+    /// Containers whose exit is being watched or was seen.
+    pub(super) fn watched(&self) -> MutexGuard<'_, HashSet<String>> {
+        lock(&self.inner.watched)
+    }
+
+    /// Containers whose end was told before the engine's own event.
+    pub(super) fn announced(&self) -> MutexGuard<'_, HashSet<String>> {
+        lock(&self.inner.announced)
+    }
+
+    /// Forgets everything about containers that are gone.
+    pub(super) fn forget(&self, keep: impl Fn(&str) -> bool) {
+        self.seen().retain(|id, _| keep(id));
+        self.handlers().retain(|id, _| keep(&id.0));
+        self.watched().retain(|id| keep(id));
+        self.announced().retain(|id| keep(id));
     }
 
     /// Where the json-file driver writes a container's log.
     pub(super) fn engine_log_path(&self, id: &ContainerId) -> PathBuf {
         self.inner.version.root_dir.join("containers").join(&id.0).join(format!("{}-json.log", id.0))
     }
+}
+
+/// The values stay whole whatever a panicking holder did: every change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount as EngineMount,
-    MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
+    Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
 };
 use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions};
 
@@ -32,11 +32,18 @@ impl DockerRuntime {
         let handler = self.handler_of(sandbox).await?;
         let name = naming::container_name(&config.pod, &config.name, config.attempt);
         let body = self.container_body(sandbox, config, handler);
-        let id = self.create_named("create container", &name, body).await.map(ContainerId).map_err(|error| match error {
-            RuntimeError::ImageAbsent { .. } => RuntimeError::ImageAbsent { reference: config.image.clone() },
-            other => other,
-        })?;
-        let links = log_links::Links::new(&self.inner.options.container_log_dir, &config.pod, &config.name, &id, &config.log_path);
+        let id =
+            self.create_named("create container", &name, body).await.map(ContainerId).map_err(|error| match error {
+                RuntimeError::ImageAbsent { .. } => RuntimeError::ImageAbsent { reference: config.image.clone() },
+                other => other,
+            })?;
+        let links = log_links::Links::new(
+            &self.inner.options.container_log_dir,
+            &config.pod,
+            &config.name,
+            &id,
+            &config.log_path,
+        );
         links.make(&self.engine_log_path(&id))?;
         Ok(id)
     }
@@ -55,7 +62,8 @@ impl DockerRuntime {
         };
         gone_is_done(self.remove(&id.0).await)?;
         if let Role::Container { name, log_path, .. } = &seen.identity.role {
-            log_links::Links::new(&self.inner.options.container_log_dir, &seen.identity.pod, name, id, log_path).remove()?;
+            log_links::Links::new(&self.inner.options.container_log_dir, &seen.identity.pod, name, id, log_path)
+                .remove()?;
         }
         Ok(())
     }
@@ -91,11 +99,8 @@ impl DockerRuntime {
         wanted: Option<&HashMap<String, String>>,
         conflict: &Error,
     ) -> Result<Option<String>, RuntimeError> {
-        let refuse = || RuntimeError::Refused {
-            operation: "create",
-            object: name.to_owned(),
-            message: conflict.to_string(),
-        };
+        let refuse =
+            || RuntimeError::Refused { operation: "create", object: name.to_owned(), message: conflict.to_string() };
         let holder = match self.docker().inspect_container(name, None::<InspectContainerOptions>).await {
             Ok(holder) => holder,
             Err(Error::DockerResponseServerError { status_code: super::error::NOT_FOUND, .. }) => return Ok(None),

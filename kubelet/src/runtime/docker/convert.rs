@@ -1,6 +1,7 @@
 //! Engine answers into the kubelet's values. Listing is one call plus one inspection per container whose state was not
 //! seen before: pids, exit codes and times do not change while the state stays.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummaryStateEnum};
@@ -11,7 +12,9 @@ use jiff::Timestamp;
 use super::client::DockerRuntime;
 use super::error::classify;
 use super::labels::{self, Identity, Role};
-use crate::runtime::{ContainerId, ContainerState, RuntimeContainer, RuntimeError, RuntimePod, RuntimeSandbox, SandboxId};
+use crate::runtime::{
+    ContainerId, ContainerState, RuntimeContainer, RuntimeError, RuntimePod, RuntimeSandbox, SandboxId,
+};
 
 /// Inspections at a time when many containers are new, as after a restart.
 const PARALLEL_INSPECTIONS: usize = 8;
@@ -34,8 +37,7 @@ impl DockerRuntime {
     pub(super) async fn all_pods(&self) -> Result<Vec<RuntimePod>, RuntimeError> {
         let listed = self.list(Vec::new()).await?;
         let ids: HashSet<&str> = listed.iter().map(|(id, _)| id.as_str()).collect();
-        self.seen().retain(|id, _| ids.contains(id.as_str()));
-        self.handlers().retain(|id, _| ids.contains(id.0.as_str()));
+        self.forget(|id| ids.contains(id));
         Ok(into_pods(listed))
     }
 
@@ -54,9 +56,17 @@ impl DockerRuntime {
             .map_err(|error| classify("inspect", "container", id, error))?;
         let full_id = answer.id.clone().unwrap_or_else(|| id.to_owned());
         let seen = read(answer).ok_or_else(not_found)?;
-        if !matches!(seen.state, ContainerState::Created) {
-            self.seen().insert(full_id, seen.clone());
-        }
+        match &seen.state {
+            ContainerState::Created => return Ok(seen),
+            // The first account of an end stays, so that its time does not change.
+            _ => match self.seen().entry(full_id.clone()) {
+                Entry::Occupied(known) if matches!(known.get().state, ContainerState::Exited { .. }) => {
+                    return Ok(known.get().clone());
+                }
+                entry => entry.insert_entry(seen.clone()),
+            },
+        };
+        self.watch_exit(&full_id, &seen);
         Ok(seen)
     }
 
@@ -148,7 +158,8 @@ fn into_pods(listed: Vec<(String, Seen)>) -> Vec<RuntimePod> {
 fn same_state(listed: Option<ContainerSummaryStateEnum>, seen: &ContainerState) -> bool {
     use ContainerSummaryStateEnum as Listed;
     match listed {
-        Some(Listed::RUNNING | Listed::PAUSED) => matches!(seen, ContainerState::Running { .. }),
+        // Nothing runs twice: an end that is known is final, even if the engine has yet to record it.
+        Some(Listed::RUNNING | Listed::PAUSED) => !matches!(seen, ContainerState::Created),
         Some(Listed::EXITED | Listed::DEAD) => matches!(seen, ContainerState::Exited { .. }),
         _ => false,
     }

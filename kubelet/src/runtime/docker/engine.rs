@@ -8,15 +8,16 @@ use futures::stream::BoxStream;
 use super::client::DockerRuntime;
 use super::{convert, error::classify};
 use crate::runtime::{
-    AttachRequest, ContainerConfig, ContainerId, ContainerStats, ExecOutcome, ExecRequest, LogLine, LogOptions, PodRuntime,
-    RegistryAuth, RuntimeContainer, RuntimeError, RuntimeEvent, RuntimeImage, RuntimePod, RuntimeVersion, SandboxConfig,
-    SandboxId, StartedSandbox, StreamSession,
+    AttachRequest, ContainerConfig, ContainerId, ContainerStats, ExecOutcome, ExecRequest, LogLine, LogOptions,
+    PodRuntime, RegistryAuth, RuntimeContainer, RuntimeError, RuntimeEvent, RuntimeImage, RuntimePod, RuntimeVersion,
+    SandboxConfig, SandboxId, StartedSandbox, StreamSession,
 };
 
 #[async_trait]
 impl PodRuntime for DockerRuntime {
     async fn version(&self) -> Result<RuntimeVersion, RuntimeError> {
-        let answer = self.docker().version().await.map_err(|error| classify("ask version of", "engine", "docker", error))?;
+        let answer =
+            self.docker().version().await.map_err(|error| classify("ask version of", "engine", "docker", error))?;
         let known = self.inner.version.clone();
         Ok(RuntimeVersion { version: answer.version.unwrap_or(known.version), ..known })
     }
@@ -49,7 +50,11 @@ impl PodRuntime for DockerRuntime {
         self.drop_sandbox(id).await
     }
 
-    async fn create_container(&self, sandbox: &SandboxId, config: &ContainerConfig) -> Result<ContainerId, RuntimeError> {
+    async fn create_container(
+        &self,
+        sandbox: &SandboxId,
+        config: &ContainerConfig,
+    ) -> Result<ContainerId, RuntimeError> {
         self.make_container(sandbox, config).await
     }
 
@@ -67,11 +72,15 @@ impl PodRuntime for DockerRuntime {
 
     async fn container(&self, id: &ContainerId) -> Result<RuntimeContainer, RuntimeError> {
         let seen = self.inspect(&id.0).await?;
-        convert::container(&id.0, seen)
-            .ok_or_else(|| RuntimeError::NotFound { kind: "container", id: id.0.clone() })
+        convert::container(&id.0, seen).ok_or_else(|| RuntimeError::NotFound { kind: "container", id: id.0.clone() })
     }
 
-    async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutcome, RuntimeError> {
+    async fn exec_sync(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<ExecOutcome, RuntimeError> {
         self.run_exec(id, command, timeout).await
     }
 

@@ -8,6 +8,7 @@ use bollard::models::EventMessage;
 use futures::stream::BoxStream;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::client::DockerRuntime;
@@ -25,11 +26,26 @@ impl DockerRuntime {
     pub(super) fn event_stream(&self) -> BoxStream<'static, RuntimeEvent> {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let runtime = self.clone();
+        let mut early = self.inner.early.subscribe();
         tokio::spawn(async move {
-            let closed = sender.clone();
+            let other = sender.clone();
+            let forward_early = async {
+                loop {
+                    match early.recv().await {
+                        Ok(event) => {
+                            if other.send(event).await.is_err() {
+                                return;
+                            }
+                        }
+                        Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return,
+                    }
+                }
+            };
             tokio::select! {
-                () = closed.closed() => {}
-                () = runtime.follow_events(sender) => {}
+                () = other.closed() => {}
+                () = runtime.follow_events(sender.clone()) => {}
+                () = forward_early => {}
             }
         });
         Box::pin(futures::stream::unfold(receiver, |mut receiver| async move {
@@ -49,7 +65,7 @@ impl DockerRuntime {
                         return;
                     }
                     down = false;
-                    if forward(body, &sender, &mut since, &mut pause).await.is_none() {
+                    if self.forward(body, &sender, &mut since, &mut pause).await.is_none() {
                         return;
                     }
                     tracing::warn!("the engine ended its event stream");
@@ -79,34 +95,43 @@ impl DockerRuntime {
         }
         self.inner.socket.get(&path).await
     }
-}
 
-/// `None` when nobody listens any more; `Some` when the stream ended.
-async fn forward(
-    mut body: Incoming,
-    sender: &mpsc::Sender<RuntimeEvent>,
-    since: &mut Option<i64>,
-    pause: &mut Duration,
-) -> Option<()> {
-    let mut pending = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await {
-        let Some(data) = frame.data_ref() else { continue };
-        pending.extend_from_slice(data);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            let Ok(message) = serde_json::from_slice::<EventMessage>(&line) else {
-                tracing::debug!(line = %String::from_utf8_lossy(&line), "an event was not understood");
-                continue;
-            };
-            *pause = FIRST_PAUSE;
-            // One nanosecond later, or the last event comes again.
-            *since = message.time_nano.map(|nanos| nanos + 1).or(*since);
-            if let Some(event) = convert(message) {
-                sender.send(event).await.ok()?;
+    /// `None` when nobody listens any more; `Some` when the stream ended.
+    async fn forward(
+        &self,
+        mut body: Incoming,
+        sender: &mpsc::Sender<RuntimeEvent>,
+        since: &mut Option<i64>,
+        pause: &mut Duration,
+    ) -> Option<()> {
+        let mut pending = Vec::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(data) = frame.data_ref() else { continue };
+            pending.extend_from_slice(data);
+            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                let Ok(message) = serde_json::from_slice::<EventMessage>(&line) else {
+                    tracing::debug!(line = %String::from_utf8_lossy(&line), "an event was not understood");
+                    continue;
+                };
+                *pause = FIRST_PAUSE;
+                // One nanosecond later, or the last event comes again.
+                *since = message.time_nano.map(|nanos| nanos + 1).or(*since);
+                if self.told_early(&message) {
+                    continue;
+                }
+                if let Some(event) = convert(message) {
+                    sender.send(event).await.ok()?;
+                }
             }
         }
+        Some(())
     }
-    Some(())
+
+    fn told_early(&self, message: &EventMessage) -> bool {
+        let id = message.actor.as_ref().and_then(|actor| actor.id.as_deref());
+        message.action.as_deref() == Some("die") && id.is_some_and(|id| self.announced().contains(id))
+    }
 }
 
 fn convert(message: EventMessage) -> Option<RuntimeEvent> {

@@ -23,7 +23,11 @@ const FIRST_LOOK: Duration = Duration::from_millis(2);
 const SLOWEST_LOOK: Duration = Duration::from_millis(200);
 
 impl DockerRuntime {
-    pub(super) async fn open_exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<StreamSession, RuntimeError> {
+    pub(super) async fn open_exec(
+        &self,
+        id: &ContainerId,
+        request: &ExecRequest,
+    ) -> Result<StreamSession, RuntimeError> {
         let exec = self.create_exec(id, request).await?;
         let streams = self.start_exec(&exec, request.tty).await?;
         let resize = request.tty.then(|| self.resizer(Terminal::Exec(exec.clone())));
@@ -87,7 +91,8 @@ impl DockerRuntime {
     pub(super) async fn exit_code(&self, exec: &str) -> Result<i32, RuntimeError> {
         let mut pause = FIRST_LOOK;
         loop {
-            let answer = self.docker().inspect_exec(exec).await.map_err(|error| classify("inspect", "exec", exec, error))?;
+            let answer =
+                self.docker().inspect_exec(exec).await.map_err(|error| classify("inspect", "exec", exec, error))?;
             if answer.running != Some(true)
                 && let Some(code) = answer.exit_code
             {

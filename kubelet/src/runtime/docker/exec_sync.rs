@@ -20,8 +20,7 @@ impl DockerRuntime {
         command: &[String],
         timeout: Duration,
     ) -> Result<ExecOutcome, RuntimeError> {
-        let request =
-            ExecRequest { command: command.to_vec(), tty: false, stdin: false, stdout: true, stderr: true };
+        let request = ExecRequest { command: command.to_vec(), tty: false, stdin: false, stdout: true, stderr: true };
         let exec = self.create_exec(id, &request).await?;
         let mut output = Vec::new();
         let run = async {
@@ -41,7 +40,8 @@ impl DockerRuntime {
     }
 
     async fn kill_exec(&self, exec: &str) -> Result<(), RuntimeError> {
-        let answer = self.docker().inspect_exec(exec).await.map_err(|error| classify("inspect", "exec", exec, error))?;
+        let answer =
+            self.docker().inspect_exec(exec).await.map_err(|error| classify("inspect", "exec", exec, error))?;
         let pid = answer.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
         match pid {
             Some(pid) if answer.running == Some(true) => {

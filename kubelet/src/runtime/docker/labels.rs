@@ -37,7 +37,10 @@ pub(super) struct Identity {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Role {
-    Sandbox { host_network: bool, handler: Option<String> },
+    Sandbox {
+        host_network: bool,
+        handler: Option<String>,
+    },
     Container {
         name: String,
         kind: ContainerKind,
@@ -161,7 +164,8 @@ mod tests {
                 annotations: config.annotations.clone(),
             }
         );
-        let sandbox = SandboxConfig { pod, host_network: true, runtime_handler: Some("kata".into()), ..Default::default() };
+        let sandbox =
+            SandboxConfig { pod, host_network: true, runtime_handler: Some("kata".into()), ..Default::default() };
         let identity = read(&of_sandbox("me", &sandbox)).expect("our own labels");
         assert_eq!(identity.role, Role::Sandbox { host_network: true, handler: Some("kata".into()) });
     }

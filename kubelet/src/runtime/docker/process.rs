@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use super::pidfd_info::wait_status;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
@@ -40,6 +41,23 @@ impl Process {
     /// Resolves when the process has ended.
     pub async fn ended(&self) -> io::Result<()> {
         self.fd.readable().await.map(|_ready| ())
+    }
+
+    /// The exit code in the engine's way of counting (128 + signal), as soon as the process was reaped. `None` if the
+    /// kernel does not tell.
+    pub async fn exit_code(&self) -> Option<i32> {
+        loop {
+            let mut ready = self.fd.readable().await.ok()?;
+            if let Some(status) = wait_status(self.fd.get_ref()).ok()? {
+                let signal = status & 0x7f;
+                return Some(if signal == 0 { (status >> 8) & 0xff } else { 128 + signal });
+            }
+            if ready.ready().is_read_closed() {
+                return None;
+            }
+            // Ended but not reaped: the hang-up comes with that.
+            ready.clear_ready();
+        }
     }
 }
 

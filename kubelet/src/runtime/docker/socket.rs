@@ -16,7 +16,11 @@ pub(super) type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SocketError {
     #[error("connect to {path}")]
-    Connect { path: String, #[source] source: std::io::Error },
+    Connect {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("talk to the engine")]
     Http(#[source] hyper::Error),
     #[error("build a request")]
@@ -43,11 +47,7 @@ impl Socket {
     }
 
     /// POST that takes over the connection.
-    pub async fn hijack(
-        &self,
-        path_and_query: &str,
-        body: Option<serde_json::Value>,
-    ) -> Result<Upgraded, SocketError> {
+    pub async fn hijack(&self, path_and_query: &str, body: Option<serde_json::Value>) -> Result<Upgraded, SocketError> {
         let request = self.request(Method::POST, path_and_query, body, true)?;
         let response = self.send(request).await?;
         let upgraded = hyper::upgrade::on(response).await.map_err(SocketError::Http)?;

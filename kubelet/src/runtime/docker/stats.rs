@@ -22,7 +22,9 @@ impl DockerRuntime {
         match read(pid, &id.0) {
             Ok(stats) => Ok(stats),
             // It ended between two reads.
-            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => {
+                Ok(None)
+            }
             Err(error) => Err(io_error("read cgroup of", &id.0, error)),
         }
     }

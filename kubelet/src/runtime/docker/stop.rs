@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::query_parameters::{KillContainerOptionsBuilder, WaitContainerOptionsBuilder};
 use futures::StreamExt;
+use rustix::process::Signal;
 
 use super::client::DockerRuntime;
 use super::convert::Seen;
@@ -56,12 +57,22 @@ impl DockerRuntime {
         // Without a pidfd (ended just now, or a cgroup that is not named after the container) the engine has to do it.
         let process = seen.pid.and_then(|pid| Process::of_container(pid, id).ok());
         let ended = async {
-            if let Some(process) = &process
-                && let Err(error) = process.ended().await
-            {
+            let Some(process) = &process else { return self.recorded_end(id).await };
+            if let Err(error) = process.ended().await {
                 tracing::debug!(%error, container = id, "pidfd gives no events");
+                return self.recorded_end(id).await;
             }
-            self.recorded_end(id).await
+            let ours = polite.map_or(Some(Signal::KILL), |(name, _)| named_signal(name)).map(Signal::as_raw);
+            tokio::select! {
+                code = process.exit_code() => match code {
+                    Some(code) if code == 0 || ours.is_some_and(|signal| code == 128 + signal) => {
+                        self.note_end(id, code);
+                        Ok(())
+                    }
+                    _ => self.recorded_end(id).await,
+                },
+                result = self.recorded_end(id) => result,
+            }
         };
         tokio::pin!(ended);
         if let Some((signal, grace)) = polite {
