@@ -50,9 +50,12 @@ fn parse_error(error: &serde_saphyr::Error) -> ParseError {
     let location = error.location();
     ParseError {
         message: error.without_snippet().to_string(),
-        reason: serde_saphyr::MessageFormatter::format_message(&serde_saphyr::DefaultMessageFormatter, error.without_snippet())
-            .into_owned(),
-        line: location.map(|l| l.line() as u64),
-        column: location.map(|l| l.column() as u64),
+        reason: serde_saphyr::MessageFormatter::format_message(
+            &serde_saphyr::DefaultMessageFormatter,
+            error.without_snippet(),
+        )
+        .into_owned(),
+        line: location.map(|l| l.line()),
+        column: location.map(|l| l.column()),
     }
 }

@@ -217,6 +217,25 @@ fn sign(
     Ok((config, parsed))
 }
 
+/// Replaces the client certificate and key of one of the five files (`certs renew admin.conf`); its server stays as it is.
+pub fn renew(
+    id: KubeconfigId,
+    params: &KubeconfigParams,
+    pki: &Path,
+    directory: &Path,
+    pool: &KeyPool,
+) -> Result<FileOutcome, PkiError> {
+    let authority = load_authority(CertId::Ca, pki)?;
+    let path = directory.join(id.file_name());
+    let existing = Kubeconfig::load(&path)?;
+    let server =
+        existing.as_ref().and_then(Kubeconfig::current).map_or(params.server(id), |(cluster, _)| &cluster.server);
+    let (config, certificate) = sign(&authority, &params.cluster_name, server, &params.leaf(id), pool)?;
+    config.write(&path)?;
+    store::sync_directory(directory)?;
+    Ok(outcome(id, &path, Some(&certificate), Outcome::Created))
+}
+
 /// A kubeconfig for an additional user (`kubeconfig user`), signed by the CA of `pki`; at most one group.
 pub fn for_user(
     user: &str,

@@ -255,6 +255,24 @@ fn one_certificate_needs_its_ca_and_renewal_makes_a_new_key() {
 }
 
 #[test]
+fn a_renewed_kubeconfig_keeps_its_server_and_gets_a_new_key() {
+    let made = Made::new(FAST);
+    let path = made.kubernetes().join("admin.conf");
+    let before = junio_pki::Kubeconfig::load(&path).expect("reads").expect("exists");
+    let mut elsewhere = kubeconfig_params();
+    elsewhere.endpoint_server = "https://not-this-one:1".to_owned();
+    let pool = KeyPool::start(FAST, 1);
+    let renewed = kubeconfig_files::renew(KubeconfigId::Admin, &elsewhere, &made.pki(), made.kubernetes(), &pool);
+    assert_eq!(renewed.expect("renews").outcome, Outcome::Created);
+    let after = junio_pki::Kubeconfig::load(&path).expect("reads").expect("exists");
+    assert_eq!(after.clusters, before.clusters);
+    let certificate =
+        |config: &junio_pki::Kubeconfig| config.client_certificate(&path).expect("parses").expect("embedded");
+    assert_eq!(certificate(&after).common_name, "kubernetes-admin");
+    assert_ne!(certificate(&after).spki, certificate(&before).spki);
+}
+
+#[test]
 fn a_kubeconfig_for_another_server_is_refused() {
     let made = Made::new(FAST);
     let mut wanted = kubeconfig_params();

@@ -51,27 +51,3 @@ pub fn kube_proxy(
         component_config::annotations(&[("config.conf", config), ("kubeconfig.conf", kubeconfig)], generated);
     render_objects(&KubeProxy { config, kubeconfig, annotations, image: Image::Proxy.reference(image_repository) })
 }
-
-/// Leaves the size of the connection tracking table alone, for hosts whose `nf_conntrack_max` is read-only (containers):
-/// kube-proxy would end there. What the user said stays.
-pub fn keep_conntrack_limits(configuration: &mut Value) {
-    for key in ["maxPerCore", "min"] {
-        let limit = &mut configuration["conntrack"][key];
-        if limit.is_null() {
-            *limit = 0.into();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn limits_of_the_user_stay() {
-        let mut configuration = json!({"conntrack": {"maxPerCore": null, "min": 5}});
-        keep_conntrack_limits(&mut configuration);
-        assert_eq!(configuration, json!({"conntrack": {"maxPerCore": 0, "min": 5}}));
-    }
-}

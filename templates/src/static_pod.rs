@@ -121,6 +121,8 @@ pub(crate) struct StaticPod {
     memory: Option<&'static str>,
     mounts: Vec<Mount>,
     volumes: Vec<Volume>,
+    #[serde(skip)]
+    sorted_mounts: bool,
 }
 
 impl Template for StaticPod {
@@ -137,21 +139,20 @@ impl StaticPod {
         probe: ProbeTarget,
         cpu: &'static str,
     ) -> Self {
-        let startup_failures = host.startup_failures();
-        let (env, mounts, volumes) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             name,
             annotation: None,
             command,
-            env,
+            env: Vec::new(),
             image,
             port,
             probe,
-            startup_failures,
+            startup_failures: host.startup_failures(),
             cpu,
             memory: None,
-            mounts,
-            volumes,
+            mounts: Vec::new(),
+            volumes: Vec::new(),
+            sorted_mounts: false,
         }
     }
 
@@ -205,9 +206,9 @@ impl StaticPod {
         self
     }
 
-    /// Both lists by name, as kubeadm writes them.
+    /// Mounts by name, as kubeadm writes them for all but etcd; volumes always are.
     pub fn sort_mounts(mut self) -> Self {
-        self.mounts.sort_by(|a, b| a.name.cmp(&b.name));
+        self.sorted_mounts = true;
         self
     }
 
@@ -231,6 +232,9 @@ impl StaticPod {
     pub fn finish(mut self, extra: &Extra) -> Result<String, TemplateError> {
         self = self.mount_extra(&extra.volumes);
         self.volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        if self.sorted_mounts {
+            self.mounts.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         let text = render(&self)?;
         parse_objects(Self::NAME, &text)?;
         Ok(text)

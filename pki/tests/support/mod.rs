@@ -1,7 +1,5 @@
 //! Inputs of the reference node, and a PKI directory made for it.
 
-#![expect(dead_code, reason = "each test binary uses a part")]
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
