@@ -1,10 +1,20 @@
 //! junio-kubelet: the node agent that runs pods on Docker Engine beside the stock Kubernetes control plane.
 
-pub mod network;
-pub mod runtime;
 pub mod certs;
+pub mod config;
 pub mod container_spec;
-pub mod objects;
-pub mod volume;
+pub mod events;
+pub mod gc;
+pub mod kubelet;
 pub mod lifecycle;
+pub mod network;
+pub mod node;
+pub mod objects;
+pub mod pod;
 pub mod probe;
+pub mod runtime;
+pub mod server;
+pub mod source;
+pub mod status;
+pub mod sync_loop;
+pub mod volume;

@@ -1,0 +1,4 @@
+//! Removes what pods leave behind: dead containers and sandboxes, unused images.
+
+pub mod containers;
+pub mod images;

@@ -1,0 +1,19 @@
+//! Pods: what is known of them, and the workers that make it real.
+
+pub mod actions;
+pub mod admission;
+pub mod backoff;
+pub mod context;
+pub mod facts;
+pub mod images;
+pub mod kill;
+pub mod messages;
+pub mod mirror;
+pub mod start;
+pub mod state;
+pub mod store;
+pub mod sync;
+pub mod terminate;
+pub mod worker;
+
+pub use store::PodStore;

@@ -1,0 +1,446 @@
+//! The one loop that everything meets in: news from sources, the engine, probes and workers become orders to workers. It
+//! owns the workers and never waits for one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::time::Instant;
+
+use crate::container_spec::annotations::GRACE_PERIOD;
+use crate::events::EventType;
+use crate::gc;
+use crate::node::healthz::Heartbeat;
+use crate::node::manager::RuntimeDown;
+use crate::pod::context::WorkerContext;
+use crate::pod::images::chain;
+use crate::pod::worker::{End, Order, Report, WorkerHandle};
+use crate::pod::{admission, facts};
+use crate::runtime::{RuntimeEvent, RuntimePod};
+use crate::source::SourceUpdate;
+
+/// How often what nobody reports is looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+const ENGINE_RETRY: Duration = Duration::from_millis(500);
+
+/// The loop and what it owns.
+pub struct SyncLoop {
+    context: Arc<WorkerContext>,
+    options: LoopOptions,
+    workers: HashMap<String, Slot>,
+    /// Static pods whose name another pod still has.
+    waiting: Vec<Arc<Pod>>,
+    /// Pods from the API that wait for the node's registration.
+    unadmitted: Vec<Arc<Pod>>,
+    /// What the engine had when the kubelet started.
+    adopted: HashSet<String>,
+    static_seen: bool,
+    api_seen: bool,
+    reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
+}
+
+/// Ends of the channels to the other tasks.
+pub struct LoopOptions {
+    pub updates: mpsc::Receiver<SourceUpdate>,
+    pub node: watch::Receiver<Option<Arc<Node>>>,
+    pub runtime_down: watch::Sender<RuntimeDown>,
+    pub sources_ready: watch::Sender<bool>,
+    pub mirror_wake: Arc<Notify>,
+    pub heartbeat: Heartbeat,
+    pub max_pods: usize,
+    /// No API server: static pods are all there is.
+    pub standalone: bool,
+}
+
+struct Slot {
+    handle: WorkerHandle,
+    terminated: bool,
+    /// No source has it any more.
+    gone: bool,
+    /// It takes no resources: rejected, or run to its end.
+    verdict: bool,
+}
+
+impl SyncLoop {
+    #[must_use]
+    pub fn new(context: Arc<WorkerContext>, options: LoopOptions) -> Self {
+        let api_seen = options.standalone;
+        Self {
+            context,
+            options,
+            workers: HashMap::new(),
+            waiting: Vec::new(),
+            unadmitted: Vec::new(),
+            adopted: HashSet::new(),
+            static_seen: false,
+            api_seen,
+            reports: mpsc::unbounded_channel(),
+        }
+    }
+
+    /// Turns for ever. `ready` is called once, when the loop turns for the first time.
+    pub async fn run(mut self, ready: impl FnOnce()) {
+        // The stream begins before the list, so that nothing falls between the two.
+        let mut events = self.context.runtime.events();
+        let engine = self.list_engine().await;
+        self.adopted.extend(engine.iter().filter(|pod| !pod.containers.is_empty()).map(|pod| pod.pod.uid.clone()));
+        self.clean_network(&engine).await;
+        drop(engine);
+        let mut probes = self.context.probes.updates();
+        let mut objects: broadcast::Receiver<String> = self.context.spec.objects.changes();
+        let mut network = self.context.network.ready_changed();
+        let mut node = self.options.node.clone();
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        housekeeping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.options.heartbeat.beat();
+        ready();
+        loop {
+            tokio::select! {
+                update = self.options.updates.recv() => match update {
+                    Some(update) => if self.source(update) { housekeeping.reset_immediately() },
+                    None => return,
+                },
+                event = events.next() => match event {
+                    Some(event) => self.engine(event),
+                    None => return,
+                },
+                update = probes.recv() => match update {
+                    Ok(update) => self.wake(&update.uid),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.wake_all(),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                changed = objects.recv() => match changed {
+                    Ok(uid) => self.wake(&uid),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.wake_all(),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                report = self.reports.1.recv() => {
+                    if let Some(Report::Terminated(uid)) = report {
+                        self.terminated(&uid);
+                    }
+                }
+                changed = network.changed() => if changed.is_ok() { self.wake_all() },
+                changed = node.changed() => if changed.is_ok() { self.node_changed() },
+                _ = housekeeping.tick() => self.housekeep().await,
+            }
+            self.options.heartbeat.beat();
+        }
+    }
+
+    async fn list_engine(&mut self) -> Vec<RuntimePod> {
+        loop {
+            match self.context.runtime.list_pods().await {
+                Ok(pods) => return pods,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "cannot list pods of the engine");
+                    self.down(Some(chain(&error)));
+                    tokio::time::sleep(ENGINE_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// True when all sources have told their pods for the first time.
+    fn source(&mut self, update: SourceUpdate) -> bool {
+        match update {
+            SourceUpdate::Static(pods) => self.static_pods(pods),
+            SourceUpdate::ApiAll(pods) => {
+                let present: HashSet<String> = pods.iter().map(|pod| facts::uid(pod).to_owned()).collect();
+                for mirror in self.context.store.mirrors() {
+                    if !present.contains(facts::uid(&mirror)) {
+                        self.api_deleted(&mirror);
+                    }
+                }
+                for pod in self.context.store.list() {
+                    if !facts::is_static(&pod) && !present.contains(facts::uid(&pod)) {
+                        self.api_deleted(&pod);
+                    }
+                }
+                for pod in pods {
+                    self.api_applied(pod);
+                }
+                self.api_seen = true;
+            }
+            SourceUpdate::ApiApplied(pod) => self.api_applied(pod),
+            SourceUpdate::ApiDeleted(pod) => self.api_deleted(&pod),
+        }
+        let first = self.static_seen && self.api_seen && !*self.options.sources_ready.borrow();
+        if first {
+            self.options.sources_ready.send_replace(true);
+        }
+        first
+    }
+
+    fn static_pods(&mut self, pods: Vec<Arc<Pod>>) {
+        self.static_seen = true;
+        let wanted: HashSet<&str> = pods.iter().map(|pod| facts::uid(pod)).collect();
+        self.waiting.retain(|pod| wanted.contains(facts::uid(pod)));
+        for pod in self.context.store.list() {
+            if facts::is_static(&pod) && !wanted.contains(facts::uid(&pod)) {
+                self.gone(&pod, facts::grace_period(&pod));
+            }
+        }
+        for pod in pods {
+            let known = self.workers.contains_key(facts::uid(&pod)) || self.waiting.iter().any(|waiting| facts::uid(waiting) == facts::uid(&pod));
+            if !known {
+                self.waiting.push(pod);
+            }
+        }
+        self.start_waiting();
+        self.options.mirror_wake.notify_one();
+    }
+
+    /// Starts the static pods whose name is free.
+    fn start_waiting(&mut self) {
+        for pod in std::mem::take(&mut self.waiting) {
+            let name = facts::full_name(&pod);
+            if self.workers.values().any(|slot| facts::full_name(&slot.handle.pod()) == name) {
+                self.waiting.push(pod);
+            } else {
+                self.admit(pod);
+            }
+        }
+    }
+
+    fn api_applied(&mut self, pod: Arc<Pod>) {
+        if facts::is_mirror(&pod) {
+            let full_name = facts::full_name(&pod);
+            self.context.store.set_mirror(pod);
+            self.mirror_changed(&full_name);
+            return;
+        }
+        let uid = facts::uid(&pod);
+        if let Some(slot) = self.workers.get(uid) {
+            self.context.store.set(Arc::clone(&pod));
+            slot.handle.update(Arc::clone(&pod));
+            if facts::is_deleting(&pod) {
+                slot.handle.end(End { grace: facts::grace_period(&pod), verdict: None });
+            }
+            return;
+        }
+        self.unadmitted.retain(|waiting| facts::uid(waiting) != uid);
+        self.admit(pod);
+    }
+
+    fn api_deleted(&mut self, pod: &Arc<Pod>) {
+        let uid = facts::uid(pod);
+        if facts::is_mirror(pod) {
+            let full_name = facts::full_name(pod);
+            self.context.store.remove_mirror(&full_name, uid);
+            self.mirror_changed(&full_name);
+            return;
+        }
+        self.unadmitted.retain(|waiting| facts::uid(waiting) != uid);
+        // Who deleted it by force did not want to wait.
+        let grace = if facts::is_deleting(pod) { facts::grace_period(pod) } else { Duration::from_secs(1) };
+        self.gone(pod, grace);
+    }
+
+    fn mirror_changed(&self, full_name: &str) {
+        self.options.mirror_wake.notify_one();
+        if let Some((namespace, name)) = full_name.split_once('/')
+            && let Some(pod) = self.context.store.by_name(namespace, name)
+        {
+            self.context.status.changed(facts::uid(&pod));
+        }
+    }
+
+    /// No source has the pod any more.
+    fn gone(&mut self, pod: &Arc<Pod>, grace: Duration) {
+        let uid = facts::uid(pod).to_owned();
+        let Some(slot) = self.workers.get_mut(&uid) else {
+            self.context.store.remove(&uid);
+            return;
+        };
+        slot.gone = true;
+        slot.handle.end(End { grace, verdict: None });
+        if slot.terminated {
+            self.forget(&uid);
+        }
+    }
+
+    fn admit(&mut self, pod: Arc<Pod>) {
+        let uid = facts::uid(&pod).to_owned();
+        let ended = facts::is_deleting(&pod).then(|| End { grace: facts::grace_period(&pod), verdict: None });
+        let finished = facts::is_terminal_phase(facts::stored_phase(&pod)) && !facts::is_static(&pod);
+        if ended.is_some() || finished || self.adopted.contains(&uid) {
+            self.start(pod, ended, finished);
+            return;
+        }
+        let node = self.options.node.borrow().clone();
+        let node = match node {
+            Some(node) => node,
+            // Static pods run before there is a node; they are checked against each other only.
+            None if facts::is_static(&pod) => Arc::new(Node::default()),
+            None => {
+                self.unadmitted.push(pod);
+                return;
+            }
+        };
+        let others: Vec<Arc<Pod>> =
+            self.workers.values().filter(|slot| !slot.verdict && !slot.terminated).map(|slot| slot.handle.pod()).collect();
+        let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
+        match admission::admit(&pod, &others, &node, self.options.max_pods) {
+            Ok(()) => self.start(pod, None, false),
+            Err(verdict) => {
+                tracing::info!(pod = facts::full_name(&pod), reason = verdict.reason, message = verdict.message, "pod is rejected");
+                let message = verdict.message.trim_start_matches("Pod was rejected: ").to_owned();
+                self.context.events.pod(&pod, EventType::Warning, reason_name(&verdict.reason), message);
+                let end = End { grace: facts::grace_period(&pod), verdict: Some(verdict) };
+                self.start(pod, Some(end), true);
+            }
+        }
+    }
+
+    fn start(&mut self, pod: Arc<Pod>, end: Option<End>, verdict: bool) {
+        let uid = facts::uid(&pod).to_owned();
+        tracing::debug!(pod = facts::full_name(&pod), uid, "worker starts");
+        self.context.store.set(Arc::clone(&pod));
+        let handle = WorkerHandle::spawn(Arc::clone(&self.context), Order { pod, end }, self.reports.0.clone());
+        self.workers.insert(uid, Slot { handle, terminated: false, gone: false, verdict });
+    }
+
+    fn terminated(&mut self, uid: &str) {
+        let Some(slot) = self.workers.get_mut(uid) else { return };
+        slot.terminated = true;
+        if slot.gone {
+            self.forget(uid);
+        }
+    }
+
+    /// The pod is gone from its source and from this node: remove its remains.
+    fn forget(&mut self, uid: &str) {
+        let Some(slot) = self.workers.remove(uid) else { return };
+        let pod = facts::pod_ref(&slot.handle.pod());
+        self.adopted.remove(uid);
+        self.context.store.remove(uid);
+        self.context.status.forget(uid);
+        let context = Arc::clone(&self.context);
+        tokio::spawn(async move { gc::containers::remove_pod(&*context.runtime, &pod, &context.spec.log_root).await });
+        self.start_waiting();
+        self.options.mirror_wake.notify_one();
+    }
+
+    fn engine(&mut self, event: RuntimeEvent) {
+        match event {
+            RuntimeEvent::Started { pod_uid, .. } | RuntimeEvent::Died { pod_uid, .. } => self.wake(&pod_uid),
+            // We removed it ourselves, or somebody did by hand.
+            RuntimeEvent::Removed { pod_uid, .. } => self.wake(&pod_uid),
+            RuntimeEvent::Resync => {
+                self.down(None);
+                self.wake_all();
+            }
+            RuntimeEvent::Down(cause) => self.down(Some(cause)),
+        }
+    }
+
+    fn down(&self, cause: Option<String>) {
+        self.options.runtime_down.send_if_modified(|down| match (cause, down.take()) {
+            (Some(cause), Some((_, since))) => {
+                *down = Some((cause, since));
+                false
+            }
+            (Some(cause), None) => {
+                *down = Some((cause, Instant::now()));
+                true
+            }
+            (None, before) => before.is_some(),
+        });
+    }
+
+    fn wake(&self, uid: &str) {
+        if let Some(slot) = self.workers.get(uid).filter(|slot| !slot.terminated) {
+            slot.handle.wake();
+        }
+    }
+
+    fn wake_all(&self) {
+        for slot in self.workers.values().filter(|slot| !slot.terminated) {
+            slot.handle.wake();
+        }
+    }
+
+    fn node_changed(&mut self) {
+        for pod in std::mem::take(&mut self.unadmitted) {
+            self.admit(pod);
+        }
+    }
+
+    /// Finds what an earlier life of the kubelet left: pods that no source has, directories, cgroups, addresses.
+    async fn housekeep(&mut self) {
+        if !(self.static_seen && self.api_seen) || !self.unadmitted.is_empty() {
+            return;
+        }
+        let engine = match self.context.runtime.list_pods().await {
+            Ok(engine) => engine,
+            Err(error) => return self.down(Some(chain(&error))),
+        };
+        for pod in engine {
+            let uid = &pod.pod.uid;
+            let known = self.workers.contains_key(uid) || self.waiting.iter().any(|waiting| facts::uid(waiting) == uid);
+            if !known {
+                self.end_unknown(&pod);
+            }
+        }
+        // Workers start in this loop only, so none can make a directory or cgroup while these are looked for.
+        let known: HashSet<String> = self.workers.keys().cloned().collect();
+        if let Err(error) = self.context.volumes.orphans(&known).await {
+            tracing::debug!(error = chain(&error), "volume leftovers stay");
+        }
+        let cgroups = Arc::clone(&self.context.cgroups);
+        let removed = tokio::task::spawn_blocking(move || {
+            let orphans = cgroups.pods().into_iter().filter(|uid| !known.contains(uid)).collect::<Vec<_>>();
+            orphans.iter().try_for_each(|uid| cgroups.remove_pod(uid))
+        });
+        if let Ok(Err(error)) = removed.await {
+            tracing::debug!(error = chain(&error), "cgroup leftovers stay");
+        }
+    }
+
+    /// Gives back addresses of sandboxes that died while nobody looked. Only before the first worker: later the list of
+    /// live sandboxes would be older than the newest record.
+    async fn clean_network(&self, engine: &[RuntimePod]) {
+        let live = engine.iter().flat_map(|pod| &pod.sandboxes).filter(|sandbox| sandbox.ready).map(|sandbox| sandbox.id.clone()).collect();
+        if let Err(error) = self.context.network.cleanup(&live).await {
+            tracing::warn!(error = chain(&error), "network leftovers stay");
+        }
+    }
+
+    /// Ends a pod that only the engine knows.
+    fn end_unknown(&mut self, found: &RuntimePod) {
+        tracing::info!(pod = found.pod.name, namespace = found.pod.namespace, uid = found.pod.uid, "ending a pod that no source has");
+        let seconds = found.containers.iter().find_map(|container| container.annotations.get(GRACE_PERIOD)?.parse::<u64>().ok());
+        let pod = Arc::new(Pod {
+            metadata: ObjectMeta {
+                name: Some(found.pod.name.clone()),
+                namespace: Some(found.pod.namespace.clone()),
+                uid: Some(found.pod.uid.clone()),
+                ..ObjectMeta::default()
+            },
+            ..Pod::default()
+        });
+        let end = End { grace: Duration::from_secs(seconds.unwrap_or(30).max(1)), verdict: None };
+        let handle = WorkerHandle::spawn(Arc::clone(&self.context), Order { pod, end: Some(end) }, self.reports.0.clone());
+        self.workers.insert(found.pod.uid.clone(), Slot { handle, terminated: false, gone: true, verdict: true });
+    }
+}
+
+/// Event reasons are fixed words; those of extended resources share one.
+fn reason_name(reason: &str) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "OutOfcpu",
+        "OutOfmemory",
+        "OutOfephemeral-storage",
+        "OutOfpods",
+        "NodeAffinity",
+        "NodePorts",
+        "PodOSNotSupported",
+        "PodOSSelectorNodeLabelDoesNotMatch",
+        "UnexpectedAdmissionError",
+    ];
+    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("OutOfResource")
+}
