@@ -87,7 +87,11 @@ impl ServiceManager {
     /// Forgets it at boot; to be called before its unit file is removed.
     pub async fn disable(self, host: &dyn Host, name: &str) -> Result<(), HostError> {
         match self {
-            Self::Systemd if self.is_known(host, name).await? => systemctl(host, &["disable", "--quiet", name]).await,
+            Self::Systemd if self.is_known(host, name).await? => {
+                // A unit that failed stays in systemd's memory, also without its file; one that did not is no error to us.
+                host.run(&Command::new("systemctl", ["reset-failed", name])).await?;
+                systemctl(host, &["disable", "--quiet", name]).await
+            }
             Self::Systemd => Ok(()),
             Self::Supervised => {
                 host.remove_file(&supervisor::description_path(host.layout(), name)).await?;

@@ -42,8 +42,8 @@ impl Changes<'_> {
         Ok(if previous.is_some() { Written::Changed } else { Written::Created })
     }
 
-    /// Records files that another crate is about to write, with what is there now.
-    pub(crate) async fn intend_files(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<(), Cause> {
+    /// Records files that are about to be written, with what is there now.
+    async fn intend_files(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<(), Cause> {
         let mut changes = Vec::new();
         for path in paths {
             if self.journal.knows(|change| matches!(change, Change::File { path: known, .. } if known == path)) {
@@ -54,9 +54,9 @@ impl Changes<'_> {
         self.journal.intend(phase.name(), &changes).map_err(Cause::other)
     }
 
-    /// The same for programs: what is there already is the owner's (or the lab's) and stays after `reset`; large contents are
-    /// not kept, since the bundle holds them.
-    pub(crate) async fn intend_installed(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<(), Cause> {
+    /// Records files that another crate makes where they are absent and leaves alone (or replaces, for programs of the
+    /// bundle) where they are not: what was there before us is its owner's and stays after `reset`.
+    pub(crate) async fn intend_absent(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<(), Cause> {
         let mut changes = Vec::new();
         for path in paths {
             if self.host.stat(path).await?.is_none() {
@@ -119,6 +119,17 @@ impl Changes<'_> {
             Some(_) => Ok(SysctlChange::Unchanged),
             None => Ok(SysctlChange::Refused { reason: "this kernel does not have it".to_owned() }),
         }
+    }
+
+    /// Records kernel settings that the cluster's own programs will change, so that `reset` can put them back.
+    pub(crate) fn remember_sysctls(&self, phase: PhaseId, names: &[&str]) -> Result<(), Cause> {
+        let mut changes = Vec::new();
+        for name in names {
+            if let Some(previous) = sysctl::read(name)? {
+                changes.push(Change::Sysctl { name: (*name).to_owned(), value: "the cluster's".to_owned(), previous });
+            }
+        }
+        self.journal.intend(phase.name(), &changes).map_err(Cause::other)
     }
 
     pub(crate) fn intend(&self, phase: PhaseId, change: Change) -> Result<(), Cause> {

@@ -65,8 +65,6 @@ pub enum Cause {
     ContainerFailed { container: String, exit_code: i64, last_lines: Vec<String> },
     #[error("the service {service} does not stay up ({state}){}", log_tail(.last_lines))]
     ServiceFailed { service: String, state: String, last_lines: Vec<String> },
-    #[error("{what} differs from what this configuration asks for: {difference}")]
-    CertificateDrift { what: String, difference: String },
     #[error("{what} is missing, an earlier phase makes it")]
     MissingInput { what: String, phase: PhaseId },
     #[error("the configuration cannot be used: {0}")]
@@ -155,7 +153,6 @@ impl Hint for PhaseError {
             Cause::Timeout { .. } => Code("TIMEOUT"),
             Cause::ContainerFailed { .. } => Code("CONTAINER-FAILED"),
             Cause::ServiceFailed { .. } => Code("SERVICE-FAILED"),
-            Cause::CertificateDrift { .. } => Code("CERTIFICATE-DRIFT"),
             Cause::MissingInput { .. } => Code("MISSING-INPUT"),
             Cause::Config(_) => Code("CONFIG"),
             Cause::Other(other) => other.0.code(),
@@ -182,8 +179,6 @@ impl Hint for PhaseError {
             Cause::ContainerFailed { container, .. } => NextStep::command(format!("docker logs {container}"))
                 .because("a control plane container that ends cannot become healthy"),
             Cause::ServiceFailed { service, .. } => NextStep::command(format!("journalctl -u {service}")),
-            Cause::CertificateDrift { .. } => NextStep::command("junioadm reset")
-                .because("certificates in use are never rewritten silently; renew them, or reset and init again"),
             Cause::MissingInput { phase, .. } => {
                 NextStep::command(format!("junioadm init phase {}", phase.name().replace('/', " ")))
             }

@@ -29,6 +29,8 @@ pub enum Change {
     Service { name: String },
     /// Image references are given to Docker that it did not have.
     Images { references: Vec<String> },
+    /// A bootstrap token is made; only its public half is kept.
+    Token { id: String },
     /// From here on our kubelet makes containers, mounts, control groups, logs, links and packet filter rules.
     Kubelet { node: String },
 }
@@ -104,6 +106,16 @@ impl Journal {
         self.lock().known.iter().any(matches)
     }
 
+    /// Ids of bootstrap tokens that runs on this host made.
+    #[must_use]
+    pub fn token_ids(&self) -> Vec<String> {
+        let known = &self.lock().known;
+        known
+            .iter()
+            .filter_map(|change| if let Change::Token { id } = change { Some(id.clone()) } else { None })
+            .collect()
+    }
+
     /// Records changes that are about to happen, durably, in one write. Those that are known already are left out.
     pub fn intend(&self, phase: &str, changes: &[Change]) -> Result<(), JournalError> {
         let mut state = self.lock();
@@ -167,6 +179,7 @@ fn same_target(a: &Change, b: &Change) -> bool {
         (Change::Images { references: a }, Change::Images { references: b }) => {
             b.iter().all(|reference| a.contains(reference))
         }
+        (Change::Token { id: a }, Change::Token { id: b }) => a == b,
         (Change::Kubelet { .. }, Change::Kubelet { .. }) => true,
         _ => false,
     }
@@ -194,6 +207,12 @@ pub struct Made {
 }
 
 impl Made {
+    /// True when a run of ours recorded anything.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        *self != Self::default()
+    }
+
     #[must_use]
     pub fn from_entries(entries: &[Entry]) -> Self {
         let mut made = Self::default();
@@ -216,6 +235,8 @@ impl Made {
                     made.images.dedup();
                 }
                 Change::Kubelet { .. } => made.kubelet = true,
+                // Tokens live in the cluster and go with it.
+                Change::Token { .. } => {}
             }
         }
         made

@@ -19,6 +19,8 @@ pub struct InitOptions {
     pub documents: InitDocuments,
     /// True when a file was given: the token's description then stays empty, as kubeadm does it.
     pub documents_from_file: bool,
+    /// The user named no token: a later run then keeps the one that an earlier run made.
+    pub token_generated: bool,
     /// Phases and groups that are left out.
     pub skip: Vec<PhaseId>,
     /// `init phase NAME`: this phase or group alone, with its inputs read from disk.

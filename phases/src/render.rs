@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use junio_api::config::Kind;
 use junio_api::config::cluster::{ApiServer, ControlPlaneComponent};
 use junio_api::config::defaults::split_endpoint;
+use junio_api::config::{BootstrapToken, Kind};
 use junio_api::{Layout, cidr, config, names};
 use junio_pki::Kubeconfig;
 use junio_templates::coredns::CoreDnsOptions;
@@ -163,10 +163,24 @@ pub(crate) fn kubelet_config(plan: &Plan) -> Result<Vec<Value>, Cause> {
     values(upload_config::kubelet_config(&plan.kubelet_config_shared, plan.documents.kubelet.is_none()))
 }
 
+/// A bootstrap token, and whether the cluster has it already.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownToken {
+    pub(crate) token: BootstrapToken,
+    pub(crate) stored: bool,
+}
+
+impl KnownToken {
+    pub(crate) fn new(token: BootstrapToken) -> Self {
+        Self { token, stored: false }
+    }
+}
+
 /// Token Secrets, the RBAC of joining hosts, and `cluster-info` signed by every token that may sign: hosts that join need
 /// not wait for the signer.
 pub(crate) fn bootstrap_objects(
     plan: &Plan,
+    tokens: &[KnownToken],
     ca_pem: &str,
     description: Option<&str>,
     now: Timestamp,
@@ -177,12 +191,14 @@ pub(crate) fn bootstrap_objects(
     let mut objects = values(bootstrap::bootstrap_rbac())?;
     objects.extend(values(bootstrap::api_server_kubelet_client())?);
     let mut signatures = Vec::new();
-    for token in &plan.documents.init.bootstrap_tokens {
+    for KnownToken { token, stored } in tokens {
         let mut token = token.clone();
         if let (true, Some(description)) = (token.description.is_empty(), description) {
             description.clone_into(&mut token.description);
         }
-        objects.extend(tokens::secret_object(&token, now).map_err(Cause::other)?);
+        if !stored {
+            objects.extend(tokens::secret_object(&token, now).map_err(Cause::other)?);
+        }
         if let (Some(value), true) = (&token.token, token.usages.iter().any(|usage| usage == "signing")) {
             signatures.push((
                 format!("jws-kubeconfig-{}", value.id()),
@@ -265,7 +281,8 @@ pub(crate) fn everything(
     let mut objects = cluster_admins()?;
     objects.extend(kubeadm_config(plan)?);
     objects.extend(kubelet_config(plan)?);
-    objects.extend(bootstrap_objects(plan, ca_pem, None, Timestamp::now())?);
+    let tokens: Vec<KnownToken> = plan.documents.init.bootstrap_tokens.iter().cloned().map(KnownToken::new).collect();
+    objects.extend(bootstrap_objects(plan, &tokens, ca_pem, None, Timestamp::now())?);
     if !plan.documents.cluster.dns.disabled {
         objects.extend(coredns(plan, None)?);
     }

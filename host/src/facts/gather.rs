@@ -21,6 +21,8 @@ const CERTIFICATE_DIRECTORIES: [&str; 5] = [
     "/usr/local/share/ca-certificates",
 ];
 
+const RESOLVE: std::time::Duration = std::time::Duration::from_millis(300);
+
 /// Links that an overlay leaves behind.
 const OVERLAY_LINKS: [&str; 2] = ["cni0", "flannel.1"];
 
@@ -30,7 +32,7 @@ pub async fn gather(layout: &Layout, ports: &[u16]) -> Facts {
     let interfaces = net::interfaces();
     let default_address = net::default_address();
     let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let (docker, containers) = docker_state(layout).await;
+    let ((docker, containers), hostname_resolves) = tokio::join!(docker_state(layout), resolves(&hostname));
     Facts {
         operating_system: parse::pretty_name(&text("/etc/os-release")),
         kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
@@ -57,7 +59,7 @@ pub async fn gather(layout: &Layout, ports: &[u16]) -> Facts {
             .ok()
             .map(|stat| stat.blocks_available() * stat.fragment_size()),
         firewalld: Path::new("/run/firewalld").exists() || Path::new("/run/firewalld.pid").exists(),
-        hostname_resolves: (hostname.as_str(), 0).to_socket_addrs().is_ok_and(|mut found| found.next().is_some()),
+        hostname_resolves,
         docker,
         leftovers: leftovers(layout, &interfaces, containers),
         systemd_resolved: Path::new("/run/systemd/resolve/resolv.conf").exists()
@@ -71,6 +73,19 @@ pub async fn gather(layout: &Layout, ports: &[u16]) -> Facts {
         hostname,
         interfaces,
     }
+}
+
+/// Whether the name resolves, within the time that a check is worth. The resolver blocks for seconds where no server answers,
+/// so it gets a thread that nobody waits for.
+async fn resolves(hostname: &str) -> bool {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let name = hostname.to_owned();
+    let asking = std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+        let found = (name.as_str(), 0).to_socket_addrs().is_ok_and(|mut found| found.next().is_some());
+        // Nobody listens any more when it took too long.
+        let _ = sender.send(found);
+    });
+    asking.is_ok() && matches!(tokio::time::timeout(RESOLVE, receiver).await, Ok(Ok(true)))
 }
 
 async fn docker_state(layout: &Layout) -> (DockerState, usize) {

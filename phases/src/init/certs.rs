@@ -65,7 +65,7 @@ pub(crate) async fn certs(ctx: &Context<'_>) -> Result<Certificates, PhaseError>
             let pki_dir = ctx.plan.pki_dir.clone();
             let directories = [(pki_dir.clone(), 0o755), (pki_dir.join("etcd"), 0o755)];
             ctx.changes.directories(PhaseId::Certs, &directories[..if local_etcd { 2 } else { 1 }]).await?;
-            ctx.changes.intend_files(PhaseId::Certs, &files(&pki_dir, local_etcd)).await?;
+            ctx.changes.intend_absent(PhaseId::Certs, &files(&pki_dir, local_etcd)).await?;
             let complete = wanted.len() == members.len() && keys;
             let (params, pool) = (ctx.plan.pki.clone(), ctx.keys.clone());
             let outcomes = blocking(move || {

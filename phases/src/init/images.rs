@@ -7,7 +7,7 @@ use junio_api::Layout;
 use junio_bundle::{Bundle, Extracted, Extraction, LoadProgress};
 
 use crate::context::Context;
-use crate::error::{Cause, PhaseError};
+use crate::error::{Cause, InPhase, PhaseError};
 use crate::event::Event;
 use crate::journal::Change;
 use crate::phase_id::PhaseId;
@@ -15,29 +15,21 @@ use crate::run::done_if;
 
 /// The control plane's images and the host's programs are there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Installed {
-    kubelet_changed: bool,
-}
-
-impl Installed {
-    /// The kubelet's program is another one than before.
-    pub(crate) fn kubelet_changed(self) -> bool {
-        self.kubelet_changed
-    }
-}
+pub(crate) struct Installed(());
 
 /// Everything but the images that nothing needs before the API server runs, which [`remaining`] brings.
 pub(crate) async fn images(ctx: &Context<'_>) -> Result<Installed, PhaseError> {
     if !ctx.wants(PhaseId::Images) {
         ctx.leave_out(PhaseId::Images);
-        return Ok(Installed { kubelet_changed: false });
+        return Ok(Installed(()));
     }
     ctx.run
         .phase(PhaseId::Images, async {
             let bundle = bundle(ctx)?;
             let first = needed_first(ctx);
-            let (loaded, installed) = tokio::try_join!(load(ctx, &bundle, &first), programs(ctx, bundle.clone()))?;
-            Ok((Installed { kubelet_changed: installed.kubelet }, done_if(loaded || installed.any)))
+            let (loaded, installed) =
+                tokio::try_join!(load(ctx, &bundle, &first), programs(ctx, bundle.clone(), NODE_PROGRAMS))?;
+            Ok((Installed(()), done_if(loaded || installed)))
         })
         .await
 }
@@ -51,8 +43,13 @@ pub(crate) async fn remaining(ctx: &Context<'_>, _first: Installed) -> Result<()
     let rest: Vec<String> =
         ctx.plan.images.all.iter().filter(|reference| !first.contains(reference)).cloned().collect();
     let bundle = bundle(ctx).map_err(|cause| cause.in_phase(PhaseId::Images))?;
-    load(ctx, &bundle, &rest).await.map(|_| ()).map_err(|cause| cause.in_phase(PhaseId::Images))
+    let all = async { tokio::try_join!(load(ctx, &bundle, &rest), programs(ctx, bundle.clone(), USER_PROGRAMS)) };
+    all.await.map(|_| ()).in_phase(PhaseId::Images)
 }
+
+/// What a node cannot run without, and what only its user needs (and is large).
+const NODE_PROGRAMS: fn(&str) -> bool = |name| !USER_PROGRAMS(name);
+const USER_PROGRAMS: fn(&str) -> bool = |name| name == "kubectl";
 
 fn needed_first(ctx: &Context<'_>) -> Vec<String> {
     let images = &ctx.plan.images;
@@ -101,9 +98,10 @@ fn short_names(references: &[String]) -> String {
 }
 
 /// The kubelet, kubectl and the CNI plugins at their places. A kubelet that differs is replaced and started anew later.
-async fn programs(ctx: &Context<'_>, bundle: Arc<Bundle>) -> Result<Programs, Cause> {
+async fn programs(ctx: &Context<'_>, bundle: Arc<Bundle>, wants: fn(&str) -> bool) -> Result<bool, Cause> {
     let layout = ctx.changes.host.layout();
-    let wanted = extractions(&bundle, layout);
+    let mut wanted = extractions(&bundle, layout);
+    wanted.retain(|extraction| wants(&extraction.name));
     let directories: Vec<(PathBuf, u32)> =
         [layout.cni_bin_dir(), layout.kubelet_bin().parent().map(Into::into).unwrap_or_default()]
             .into_iter()
@@ -111,22 +109,14 @@ async fn programs(ctx: &Context<'_>, bundle: Arc<Bundle>) -> Result<Programs, Ca
             .collect();
     ctx.changes.directories(PhaseId::Images, &directories).await?;
     ctx.changes
-        .intend_installed(PhaseId::Images, &wanted.iter().map(|e| e.destination.clone()).collect::<Vec<_>>())
+        .intend_absent(PhaseId::Images, &wanted.iter().map(|e| e.destination.clone()).collect::<Vec<_>>())
         .await?;
-    let kubelet = wanted.iter().position(|extraction| extraction.destination == layout.kubelet_bin());
     let extracted = tokio::task::spawn_blocking(move || bundle.extract_all(&wanted)).await;
     let outcomes = match extracted {
         Ok(result) => result.map_err(Cause::other)?,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
-    let written = |index: usize| outcomes.get(index) == Some(&Extracted::Written);
-    Ok(Programs { any: outcomes.contains(&Extracted::Written), kubelet: kubelet.is_some_and(written) })
-}
-
-/// Which programs were written.
-struct Programs {
-    any: bool,
-    kubelet: bool,
+    Ok(outcomes.contains(&Extracted::Written))
 }
 
 /// Files of the bundle and where they go.

@@ -33,7 +33,7 @@ pub(crate) async fn kubeconfig(ctx: &Context<'_>, _certificates: &Certificates) 
             ctx.run.line(PhaseId::Kubeconfig, "Using kubeconfig folder \"/etc/kubernetes\"");
             ctx.changes.directories(PhaseId::Kubeconfig, &[(directory.clone(), 0o755)]).await?;
             let files: Vec<_> = ids.iter().map(|id| directory.join(id.file_name())).collect();
-            ctx.changes.intend_files(PhaseId::Kubeconfig, &files).await?;
+            ctx.changes.intend_absent(PhaseId::Kubeconfig, &files).await?;
             let (params, pki_dir, pool) = (ctx.plan.kubeconfigs.clone(), ctx.plan.pki_dir.clone(), ctx.keys.clone());
             let outcomes =
                 blocking(move || kubeconfig_files::create(&ids, &params, &pki_dir, &directory, &pool)).await?;

@@ -1,6 +1,12 @@
 //! Phase `kubelet-start`: the kubelet's files, its service, and the kernel settings that a node needs.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use junio_api::Layout;
+use junio_host::ServiceManager;
 use junio_host::sysctl::SysctlChange;
+use sha2::{Digest, Sha256};
 
 use crate::changes::Written;
 use crate::context::{Context, KUBELET_SERVICE};
@@ -15,9 +21,22 @@ use crate::run::done_if;
 /// Settings that pods and services need, and whether doing without one is worth a word.
 const SYSCTLS: [(&str, &str); 2] = [("net.ipv4.ip_forward", "1"), ("net.bridge.bridge-nf-call-iptables", "1")];
 
+/// Settings that kube-proxy, the CNI plugins and the kubelet change by themselves.
+const CHANGED_BY_OTHERS: [&str; 7] = [
+    "net.ipv4.conf.all.route_localnet",
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_tcp_timeout_established",
+    "net.netfilter.nf_conntrack_tcp_timeout_close_wait",
+    "vm.overcommit_memory",
+    "kernel.panic",
+    "kernel.panic_on_oops",
+];
+
 /// Files and unit are in place, nothing runs yet; made while certificates are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Prepared {
+    /// Over everything that a running kubelet has read; its program is added when it is started.
+    fingerprint: Sha256,
     changed: bool,
 }
 
@@ -33,7 +52,7 @@ pub(crate) fn assumed() -> KubeletStarted {
 /// Writes everything that does not depend on certificates.
 pub(crate) async fn prepare(ctx: &Context<'_>) -> Result<Prepared, PhaseError> {
     if !ctx.wants(PhaseId::KubeletStart) {
-        return Ok(Prepared { changed: false });
+        return Ok(Prepared::default());
     }
     files(ctx).await.map_err(|cause| cause.in_phase(PhaseId::KubeletStart))
 }
@@ -49,42 +68,59 @@ async fn files(ctx: &Context<'_>) -> Result<Prepared, Cause> {
         (layout.manifests_dir(), 0o700),
     ];
     ctx.changes.directories(ID, &directories).await?;
-    let mut changed = false;
+    let mut prepared = Prepared::default();
     for file in render::kubelet_files(ctx.plan)? {
         let path = layout.kubelet_dir().join(file.name);
+        prepared.fingerprint.update(&file.text);
         let written = ctx.changes.write(ID, &path, file.text.as_bytes(), 0o644).await?;
-        changed |= written != Written::Unchanged;
+        prepared.changed |= written != Written::Unchanged;
         let what = if file.name.ends_with(".env") { "environment file with flags" } else { "configuration" };
         ctx.run.line(ID, format!("Writing kubelet {what} to file {:?}", path.display().to_string()));
     }
-    for (name, value) in SYSCTLS {
-        match ctx.changes.sysctl(ID, name, value)? {
-            SysctlChange::Changed { .. } => changed = true,
-            SysctlChange::Refused { reason } if name == "net.ipv4.ip_forward" => {
-                ctx.run.warn(ID, format!("{name} could not be set to {value}: {reason}"));
-            }
-            SysctlChange::Refused { .. } | SysctlChange::Unchanged => {}
-        }
-    }
-    if ctx.services() == junio_host::ServiceManager::Systemd {
+    sysctls(ctx)?;
+    ctx.changes.intend(ID, Change::Service { name: KUBELET_SERVICE.to_owned() })?;
+    if ctx.services() == ServiceManager::Systemd {
         let unit = render::unit(layout)?;
-        ctx.changes.intend(ID, Change::Service { name: KUBELET_SERVICE.to_owned() })?;
+        prepared.fingerprint.update(&unit);
         let written = ctx.changes.write(ID, &layout.kubelet_unit(), unit.as_bytes(), 0o644).await?;
+        prepared.changed |= written != Written::Unchanged;
         if written != Written::Unchanged {
-            changed = true;
             ctx.services().reload(ctx.changes.host).await?;
         }
-    } else {
-        ctx.changes.intend(ID, Change::Service { name: KUBELET_SERVICE.to_owned() })?;
     }
-    Ok(Prepared { changed })
+    Ok(prepared)
+}
+
+fn sysctls(ctx: &Context<'_>) -> Result<(), Cause> {
+    const ID: PhaseId = PhaseId::KubeletStart;
+    ctx.changes.remember_sysctls(ID, &CHANGED_BY_OTHERS)?;
+    for (name, value) in SYSCTLS {
+        if let SysctlChange::Refused { reason } = ctx.changes.sysctl(ID, name, value)?
+            && name == "net.ipv4.ip_forward"
+        {
+            ctx.run.warn(ID, format!("{name} could not be set to {value}: {reason}"));
+        }
+    }
+    Ok(())
+}
+
+/// Holds the fingerprint of what the running kubelet was started with. A run that was interrupted between writing the
+/// files and starting the kubelet leaves the old one, so that the next run knows.
+fn stamp(layout: &Layout) -> PathBuf {
+    layout.junioadm_dir().join("services").join(format!("{KUBELET_SERVICE}.started"))
+}
+
+/// Changes when the program is replaced.
+fn program_identity(path: &Path) -> String {
+    let identity = std::fs::metadata(path).map(|file| format!("{} {} {}", file.ino(), file.size(), file.mtime_nsec()));
+    identity.unwrap_or_default()
 }
 
 /// Starts the kubelet, or leaves it alone when it runs with the same files and program.
 pub(crate) async fn start(
     ctx: &Context<'_>,
     prepared: Prepared,
-    installed: Installed,
+    _installed: Installed,
     _pods: FirstPods,
 ) -> Result<KubeletStarted, PhaseError> {
     const ID: PhaseId = PhaseId::KubeletStart;
@@ -95,13 +131,26 @@ pub(crate) async fn start(
     ctx.run
         .phase(ID, async {
             let (host, services) = (ctx.changes.host, ctx.services());
+            let layout = host.layout();
+            let mut hash = prepared.fingerprint;
+            hash.update(program_identity(&layout.kubelet_bin()));
+            let fingerprint = hex::encode(hash.finalize());
+            let started_with = host.read(&stamp(layout)).await?;
             let active = services.is_active(host, KUBELET_SERVICE).await?;
-            if active && !prepared.changed && !installed.kubelet_changed() {
-                return Ok((KubeletStarted(()), done_if(false)));
+            if active && started_with.as_deref() == Some(fingerprint.as_bytes()) {
+                return Ok((KubeletStarted(()), done_if(prepared.changed)));
             }
             ctx.run.line(ID, "Starting the kubelet");
             ctx.changes.intend(ID, Change::Kubelet { node: ctx.plan.node_name.clone() })?;
+            if !prepared.changed {
+                // An interrupted run may have written the unit and not got to this.
+                services.reload(host).await?;
+            }
             services.restart(host, &ctx.kubelet_service()).await?;
+            if let Some(parent) = stamp(layout).parent() {
+                host.create_dir(parent, 0o700).await?;
+            }
+            host.write(&stamp(layout), fingerprint.as_bytes(), 0o600).await?;
             Ok((KubeletStarted(()), done_if(true)))
         })
         .await

@@ -121,7 +121,7 @@ pub(crate) async fn finalize(ctx: &Context<'_>) -> Result<(), PhaseError> {
 }
 
 /// The end that the user wants: node Ready and DNS served, where the network is ours.
-pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stored: Stored) -> Result<(), PhaseError> {
+pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stored: &Stored) -> Result<(), PhaseError> {
     const ID: PhaseId = PhaseId::Verify;
     if !ctx.wants(ID) || !stored.network {
         ctx.leave_out(ID);

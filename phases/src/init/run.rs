@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use junio_api::token::Token;
 use junio_host::{Local, RunLock};
 use junio_pki::KeyPool;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +14,8 @@ use crate::event::{Outcome, Reporter};
 use crate::init::certs::{Certificates, certs};
 use crate::init::kubeconfig::kubeconfig;
 use crate::init::prepare::{Examined, examine, missing_keys, open_journal, plan};
-use crate::init::store::{Stored, store};
-use crate::init::wait_control_plane::{client, wait};
+use crate::init::store::{Stored, existing_token, store};
+use crate::init::wait_control_plane::{ControlPlane, client, wait};
 use crate::init::{dry_run, images, kubelet_start, manifests, node};
 use crate::options::{InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport};
 use crate::phase_id::PhaseId;
@@ -141,9 +142,9 @@ async fn everything(ctx: &Context<'_>) -> Result<Finished, PhaseError> {
         kubelet_start::enable(ctx, kubelet),
         images::remaining(ctx, installed),
     )?;
-    node::verify(ctx, &control_plane, stored).await?;
+    node::verify(ctx, &control_plane, &stored).await?;
     node::finalize(ctx).await?;
-    Ok(Finished { join: join_command(ctx, &certificates), ..Finished::default() })
+    Ok(Finished { join: join_command(ctx, &certificates, stored.token), ..Finished::default() })
 }
 
 /// `init phase NAME`: the inputs come from the disk.
@@ -186,17 +187,14 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
         }
         PhaseId::MarkControlPlane => node::mark(ctx, &client(ctx).await?).await?,
         PhaseId::Verify => {
-            let control_plane = crate::init::wait_control_plane::ControlPlane { client: client(ctx).await? };
-            node::verify(
-                ctx,
-                &control_plane,
-                Stored { coredns: !ctx.plan.documents.cluster.dns.disabled, network: true },
-            )
-            .await?;
+            let control_plane = ControlPlane { client: client(ctx).await? };
+            let stored = Stored { coredns: !ctx.plan.documents.cluster.dns.disabled, network: true, token: None };
+            node::verify(ctx, &control_plane, &stored).await?;
         }
         PhaseId::ShowJoinCommand => {
             let certificates = certs(ctx).await?;
-            return Ok(Finished { join: join_command(ctx, &certificates), ..Finished::default() });
+            let stored = existing_token(ctx, &client(ctx).await?).await.in_phase(PhaseId::ShowJoinCommand)?;
+            return Ok(Finished { join: join_command(ctx, &certificates, stored), ..Finished::default() });
         }
         _ => {
             let certificates = certs(ctx).await?;
@@ -207,13 +205,12 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
 }
 
 /// Phase `show-join-command`; none without a token that authenticates.
-fn join_command(ctx: &Context<'_>, certificates: &Certificates) -> Option<JoinCommand> {
+fn join_command(ctx: &Context<'_>, certificates: &Certificates, token: Option<Token>) -> Option<JoinCommand> {
     const ID: PhaseId = PhaseId::ShowJoinCommand;
     if !ctx.wants(ID) || ctx.options.skip.iter().any(|skip| skip.covers(PhaseId::BootstrapToken)) {
         ctx.leave_out(ID);
         return None;
     }
-    let token = ctx.plan.documents.init.bootstrap_tokens.first().and_then(|token| token.token.clone());
     Some(JoinCommand {
         endpoint: ctx.plan.endpoint.clone(),
         token: token.filter(|_| !ctx.options.skip_token_print),

@@ -1,25 +1,34 @@
 //! What `init` keeps in the cluster: phases `upload-config`, `upload-certs`, `bootstrap-token` and the add-ons. Everything is
 //! applied from the first moment on in which the API server takes writes; phases of one host do not wait for each other here.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use junio_api::config::BootstrapToken;
 use junio_api::names;
+use junio_api::token::Token;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use serde_json::Value;
 
-use crate::client::apply_all;
+use crate::client::{apply_all, health};
 use crate::context::Context;
-use crate::error::{Cause, PhaseError};
+use crate::error::{Cause, InPhase, PhaseError};
 use crate::init::certs::Certificates;
+use crate::journal::Change;
 use crate::phase_id::PhaseId;
-use crate::render;
+use crate::render::{self, KnownToken};
 use crate::run::done_if;
+use crate::tokens;
+use crate::wait::{Look, Wait};
 
 /// The add-ons are applied; whether flannel is among them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) coredns: bool,
     pub(crate) network: bool,
+    /// With which hosts can join.
+    pub(crate) token: Option<Token>,
 }
 
 /// kubeadm's description of the token that it makes by itself.
@@ -34,42 +43,41 @@ pub(crate) async fn store(
     let coredns = !cluster.dns.disabled && ctx.wants(PhaseId::AddonCoreDns);
     let proxy = !cluster.proxy.disabled && ctx.wants(PhaseId::AddonKubeProxy);
     let network = ctx.plan.overlay && ctx.wants(PhaseId::AddonFlannel);
-    tokio::try_join!(
+    let upload_kubeadm = ctx.wants(PhaseId::UploadConfigKubeadm);
+    let upload_kubelet = ctx.wants(PhaseId::UploadConfigKubelet);
+    let kubeadm = || render::kubeadm_config(ctx.plan);
+    let kubelet = || render::kubelet_config(ctx.plan);
+    reachable(ctx, client).await?;
+    let (_, _, _, _, tokens, ..) = tokio::try_join!(
         cluster_admins(ctx, client),
-        step(
-            ctx,
-            client,
-            PhaseId::UploadConfigKubeadm,
-            UPLOAD_KUBEADM,
-            ctx.wants(PhaseId::UploadConfigKubeadm),
-            || render::kubeadm_config(ctx.plan)
-        ),
-        step(
-            ctx,
-            client,
-            PhaseId::UploadConfigKubelet,
-            UPLOAD_KUBELET,
-            ctx.wants(PhaseId::UploadConfigKubelet),
-            || render::kubelet_config(ctx.plan)
-        ),
+        step(ctx, client, PhaseId::UploadConfigKubeadm, UPLOAD_KUBEADM, upload_kubeadm, kubeadm),
+        step(ctx, client, PhaseId::UploadConfigKubelet, UPLOAD_KUBELET, upload_kubelet, kubelet),
         upload_certs(ctx),
         bootstrap_token(ctx, client, certificates),
         add_coredns(ctx, client, coredns),
-        step(
-            ctx,
-            client,
-            PhaseId::AddonKubeProxy,
-            "Applied essential addon: kube-proxy",
-            proxy,
-            || render::kube_proxy(ctx.plan)
-        ),
-        step(ctx, client, PhaseId::AddonFlannel, "Applied the pod network: flannel", network, || render::flannel(
-            ctx.plan
-        )),
+        step(ctx, client, PhaseId::AddonKubeProxy, KUBE_PROXY, proxy, || render::kube_proxy(ctx.plan)),
+        step(ctx, client, PhaseId::AddonFlannel, FLANNEL, network, || render::flannel(ctx.plan)),
     )?;
-    Ok(Stored { coredns, network })
+    Ok(Stored { coredns, network, token: tokens.into_iter().find_map(|known| known.token.token) })
 }
 
+/// The first answer that the API server gives us, long before it is ready for everybody: one request at a time until then.
+async fn reachable(ctx: &Context<'_>, client: &Client) -> Result<(), PhaseError> {
+    const ID: PhaseId = PhaseId::WaitControlPlane;
+    let what = format!("the first answer of the API server at {}", ctx.plan.local_server());
+    let wait = Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK };
+    let look = || async {
+        Ok(match health(client, "/api/v1/namespaces/kube-system").await {
+            Ok(()) => Look::Ready(()),
+            Err(reason) => Look::Blocked(reason),
+        })
+    };
+    wait.until(look).await.in_phase(ID)
+}
+
+const LOOK: Duration = Duration::from_millis(25);
+const KUBE_PROXY: &str = "Applied essential addon: kube-proxy";
+const FLANNEL: &str = "Applied the pod network: flannel";
 const UPLOAD_KUBEADM: &str =
     "Storing the configuration used in ConfigMap \"kubeadm-config\" in the \"kube-system\" Namespace";
 const UPLOAD_KUBELET: &str = "Creating a ConfigMap \"kubelet-config\" in namespace kube-system with the configuration for the kubelets in the cluster";
@@ -121,19 +129,26 @@ async fn upload_certs(ctx: &Context<'_>) -> Result<(), PhaseError> {
     Ok(())
 }
 
-async fn bootstrap_token(ctx: &Context<'_>, client: &Client, certificates: &Certificates) -> Result<(), PhaseError> {
+async fn bootstrap_token(
+    ctx: &Context<'_>,
+    client: &Client,
+    certificates: &Certificates,
+) -> Result<Vec<KnownToken>, PhaseError> {
     const ID: PhaseId = PhaseId::BootstrapToken;
     if !ctx.wants(ID) {
         ctx.leave_out(ID);
-        return Ok(());
+        return Ok(Vec::new());
     }
     ctx.run
         .phase(ID, async {
+            let tokens = tokens_to_use(ctx, client).await?;
             let description = (!ctx.options.documents_from_file).then_some(TOKEN_DESCRIPTION);
-            let objects = render::bootstrap_objects(ctx.plan, &certificates.ca_pem, description, Timestamp::now())?;
-            for token in ctx.plan.documents.init.bootstrap_tokens.iter().filter_map(|token| token.token.as_ref()) {
-                let shown = if ctx.options.skip_token_print { format!("{}.<value withheld>", token.id()) } else { token.to_string() };
+            let objects = render::bootstrap_objects(ctx.plan, &tokens, &certificates.ca_pem, description, Timestamp::now())?;
+            for token in tokens.iter().filter_map(|known| known.token.token.as_ref()) {
+                let shown =
+                    if ctx.options.skip_token_print { format!("{}.<value withheld>", token.id()) } else { token.to_string() };
                 ctx.run.line(ID, format!("Using token: {shown}"));
+                ctx.changes.intend(ID, Change::Token { id: token.id().to_owned() })?;
             }
             ctx.run.line(ID, "Configuring bootstrap tokens, cluster-info ConfigMap, RBAC Roles");
             let changed = apply(ctx, client, &objects).await?;
@@ -147,10 +162,48 @@ async fn bootstrap_token(ctx: &Context<'_>, client: &Client, certificates: &Cert
             ] {
                 ctx.run.line(ID, line);
             }
-            Ok(((), done_if(changed)))
+            Ok((tokens, done_if(changed)))
         })
         .await
 }
+
+/// The documents' tokens. One that the cluster has is left alone, so that its end does not move; a generated one gives way
+/// to that of an earlier run while that lives on for a while.
+async fn tokens_to_use(ctx: &Context<'_>, client: &Client) -> Result<Vec<KnownToken>, Cause> {
+    let wanted = &ctx.plan.documents.init.bootstrap_tokens;
+    if !ctx.again {
+        return Ok(wanted.iter().cloned().map(KnownToken::new).collect());
+    }
+    let stored = tokens::list(client).await.map_err(Cause::other)?;
+    let soon = Timestamp::now() + KEEP_AT_LEAST;
+    let lives = |token: &&tokens::ListedToken| token.expires.is_none_or(|end| end > soon);
+    let ours = ctx.changes.journal.token_ids();
+    if let (true, [only], Some(earlier)) = (
+        ctx.options.token_generated,
+        wanted.as_slice(),
+        stored.iter().filter(lives).find(|token| ours.iter().any(|id| id == token.token.id())),
+    ) {
+        let token =
+            BootstrapToken { token: Some(earlier.token.clone()), usages: earlier.usages.clone(), ..only.clone() };
+        return Ok(vec![KnownToken { token, stored: true }]);
+    }
+    Ok(wanted
+        .iter()
+        .map(|token| KnownToken {
+            stored: stored.iter().any(|found| Some(&found.token) == token.token.as_ref()),
+            token: token.clone(),
+        })
+        .collect())
+}
+
+/// The token that `show-join-command` alone shows.
+pub(crate) async fn existing_token(ctx: &Context<'_>, client: &Client) -> Result<Option<Token>, Cause> {
+    let known = tokens_to_use(ctx, client).await?;
+    Ok(known.into_iter().find(|known| known.stored).and_then(|known| known.token.token))
+}
+
+/// A token of an earlier run that ends sooner than this is not offered again.
+const KEEP_AT_LEAST: SignedDuration = SignedDuration::from_hours(1);
 
 /// CoreDNS; a Corefile that somebody changed in the cluster stays.
 async fn add_coredns(ctx: &Context<'_>, client: &Client, wanted: bool) -> Result<(), PhaseError> {

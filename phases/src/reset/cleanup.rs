@@ -231,3 +231,89 @@ impl Cleanup<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::Changes;
+    use crate::journal::{Journal, read};
+    use crate::phase_id::PhaseId;
+    use junio_api::Layout;
+    use junio_host::Local;
+
+    fn snapshot(root: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut open = vec![root.to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(&directory).expect("listable").flatten() {
+                let path = entry.path();
+                let content =
+                    if path.is_dir() { "directory".to_owned() } else { std::fs::read_to_string(&path).expect("text") };
+                found.push(format!("{}: {content}", path.display()));
+                if path.is_dir() {
+                    open.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_goes_and_what_was_there_before_comes_back() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let layout = Layout::new(root.path());
+        let host = Local::new(layout.clone());
+        let foreign = layout.cni_conf_dir().join("99-other.conflist");
+        std::fs::create_dir_all(layout.cni_conf_dir()).expect("made");
+        std::fs::write(&foreign, "theirs").expect("written");
+        std::fs::create_dir_all(layout.kubelet_dir()).expect("made");
+        std::fs::write(layout.kubelet_config(), "an older config").expect("written");
+        let before = snapshot(root.path());
+
+        let journal = Journal::open(&layout.journal()).expect("absent is fine");
+        let changes = Changes { host: &host, journal: &journal };
+        let directories =
+            [(layout.manifests_dir(), 0o700), (layout.cni_conf_dir(), 0o755), (layout.kubelet_dir(), 0o700)];
+        changes.directories(PhaseId::KubeletStart, &directories).await.expect("made");
+        changes.write(PhaseId::EtcdLocal, &layout.manifest("etcd"), b"ours", 0o600).await.expect("written");
+        changes.write(PhaseId::KubeletStart, &layout.kubelet_config(), b"ours", 0o644).await.expect("written");
+        // A crash before the change leaves an intent for a file that never came to be.
+        changes.intend_absent(PhaseId::CertsCa, &[layout.pki_dir().join("ca.key")]).await.expect("recorded");
+
+        for round in 0..2 {
+            let made = Made::from_entries(&read(&layout.journal()).expect("readable"));
+            let services = ServiceManager::Supervised;
+            let report = ResetReport::default();
+            let mut cleanup = Cleanup { host: &host, made, services, dry_run: false, report };
+            for (path, fate) in known::trees(&layout, &cleanup.made, &layout.etcd_data_dir(), &layout.pki_dir(), false)
+            {
+                cleanup.tree(&path, fate).await;
+            }
+            cleanup.recorded_files().await;
+            cleanup.recorded_directories().await;
+            assert_eq!(cleanup.report.failed, Vec::<String>::new(), "round {round}");
+        }
+        std::fs::remove_dir_all(layout.junioadm_dir()).expect("the journal goes last");
+        assert_eq!(snapshot(root.path()), before);
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_names_what_would_go_and_leaves_it() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let layout = Layout::new(root.path());
+        let host = Local::new(layout.clone());
+        std::fs::create_dir_all(layout.kubernetes_dir()).expect("made");
+        std::fs::write(layout.admin_conf(), "theirs").expect("written");
+        let mut cleanup = Cleanup {
+            host: &host,
+            made: Made::default(),
+            services: ServiceManager::Supervised,
+            dry_run: true,
+            report: ResetReport::default(),
+        };
+        cleanup.file(&layout.admin_conf()).await;
+        assert_eq!(cleanup.report.removed, [layout.admin_conf().display().to_string()]);
+        assert!(layout.admin_conf().exists());
+    }
+}

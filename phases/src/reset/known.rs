@@ -26,11 +26,15 @@ pub(crate) fn trees(
     let fate = |path: &Path| match made.directories.get(path) {
         Some(true) => Fate::Empty,
         // Not recorded: a cluster that was not ours, of which kubeadm too leaves the directory.
-        None if made.directories.is_empty() => Fate::Empty,
+        None if !made.is_recorded() => Fate::Empty,
         Some(false) | None => Fate::Remove,
     };
     let run = |path: &str| layout.root().join(path);
-    let mut trees = vec![layout.manifests_dir(), layout.kubelet_dir(), etcd_data.to_owned(), certificates.to_owned()];
+    let mut trees = vec![layout.kubelet_dir(), etcd_data.to_owned()];
+    if !made.is_recorded() {
+        // A cluster that was not ours, or whose journal is lost: kubeadm's list. Otherwise the journal names each file.
+        trees.extend([layout.manifests_dir(), certificates.to_owned()]);
+    }
     if tmp {
         trees.push(layout.tmp_dir());
     }
@@ -44,17 +48,19 @@ pub(crate) fn trees(
     fates
 }
 
-/// Single files that are a cluster's.
-pub(crate) fn files(layout: &Layout) -> Vec<PathBuf> {
-    vec![
-        layout.admin_conf(),
-        layout.super_admin_conf(),
-        layout.kubelet_conf(),
-        layout.bootstrap_kubelet_conf(),
-        layout.controller_manager_conf(),
-        layout.scheduler_conf(),
-        layout.cni_conf_dir().join("10-flannel.conflist"),
-    ]
+/// Single files that a cluster makes by itself, and without a journal also those that kubeadm removes.
+pub(crate) fn files(layout: &Layout, made: &Made) -> Vec<PathBuf> {
+    let mut files = vec![layout.bootstrap_kubelet_conf(), layout.cni_conf_dir().join("10-flannel.conflist")];
+    if !made.is_recorded() {
+        files.extend([
+            layout.admin_conf(),
+            layout.super_admin_conf(),
+            layout.kubelet_conf(),
+            layout.controller_manager_conf(),
+            layout.scheduler_conf(),
+        ]);
+    }
+    files
 }
 
 /// Links of the overlay network.
@@ -82,13 +88,25 @@ mod tests {
         let layout = Layout::new("/r");
         let mut made = Made::default();
         made.directories.insert(layout.kubelet_dir(), true);
-        made.directories.insert(layout.manifests_dir(), false);
+        made.directories.insert(layout.etcd_data_dir(), false);
         let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false);
         let fate = |path: PathBuf| fates.iter().find(|(p, _)| *p == path).map(|(_, fate)| *fate);
         assert_eq!(fate(layout.kubelet_dir()), Some(Fate::Empty));
-        assert_eq!(fate(layout.manifests_dir()), Some(Fate::Remove));
+        assert_eq!(fate(layout.etcd_data_dir()), Some(Fate::Remove));
+        assert_eq!(fate(layout.manifests_dir()), None, "the journal names its files");
         assert_eq!(fate(layout.tmp_dir()), None);
         assert_eq!(fate(layout.pod_log_dir()), None, "no kubelet of ours ever ran");
+    }
+
+    #[test]
+    fn without_a_journal_kubeadms_list_goes_and_directories_stay() {
+        let layout = Layout::new("/r");
+        let made = Made::default();
+        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false);
+        assert!(
+            fates.contains(&(layout.pki_dir(), Fate::Empty)) && fates.contains(&(layout.manifests_dir(), Fate::Empty))
+        );
+        assert!(files(&layout, &made).contains(&layout.admin_conf()));
     }
 
     #[test]

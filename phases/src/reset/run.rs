@@ -1,6 +1,6 @@
 //! The flow of `reset`: stop what makes things, remove what was made, forget last.
 
-use junio_host::{HostRead, Local, RunLock, ServiceManager, facts};
+use junio_host::{Local, RunLock, ServiceManager, facts};
 use nix::mount::MntFlags;
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +85,7 @@ async fn clean(run: &Run<'_>, mut cleanup: Cleanup<'_>, options: &ResetOptions) 
     for (path, fate) in known::trees(layout, &cleanup.made, &etcd_data, &certificates, options.cleanup_tmp_dir) {
         cleanup.tree(&path, fate).await;
     }
-    for path in known::files(layout) {
+    for path in known::files(layout, &cleanup.made) {
         if !cleanup.made.files.contains_key(&path) {
             cleanup.file(&path).await;
         }
