@@ -73,6 +73,20 @@ pub enum LabError {
 }
 
 impl LabError {
+    /// True when what was asked for makes no sense: a wrong name or shape, or a lab or host that is not there.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Name { .. }
+                | Self::HostCount { .. }
+                | Self::ClusterShape { .. }
+                | Self::NotFound { .. }
+                | Self::HostNotFound { .. }
+                | Self::Exists { .. }
+        )
+    }
+
     /// Wraps a file error with its operation ("read", "write", ...) and path.
     pub(crate) fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
