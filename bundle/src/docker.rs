@@ -44,31 +44,21 @@ pub struct DockerFacts {
 /// [`BundleError::DockerTooOld`] below API 1.41.
 pub async fn connect(socket: &Path) -> Result<Docker, BundleError> {
     if !socket.exists() {
-        return Err(BundleError::DockerMissing {
-            socket: socket.to_owned(),
-        });
+        return Err(BundleError::DockerMissing { socket: socket.to_owned() });
     }
-    let unreachable = |source| BundleError::DockerUnreachable {
-        socket: socket.to_owned(),
-        source,
-    };
+    let unreachable = |source| BundleError::DockerUnreachable { socket: socket.to_owned(), source };
     let path = socket.to_str().ok_or_else(|| BundleError::Io {
         operation: "connect to",
         path: socket.to_owned(),
         source: io::Error::from(io::ErrorKind::InvalidFilename),
     })?;
-    let docker =
-        Docker::connect_with_unix(path, TIMEOUT, API_DEFAULT_VERSION).map_err(unreachable)?;
+    let docker = Docker::connect_with_unix(path, TIMEOUT, API_DEFAULT_VERSION).map_err(unreachable)?;
     let docker = docker.negotiate_version().await.map_err(unreachable)?;
     let server = docker.version().await.map_err(unreachable)?;
     let api = server.api_version.unwrap_or_default();
     if api_number(&api) < api_number(versions::DOCKER_API_MIN) {
         let version = server.version.unwrap_or_default();
-        return Err(BundleError::DockerTooOld {
-            version,
-            api,
-            needed: versions::DOCKER_API_MIN,
-        });
+        return Err(BundleError::DockerTooOld { version, api, needed: versions::DOCKER_API_MIN });
     }
     Ok(docker)
 }
@@ -78,31 +68,19 @@ pub async fn connect(socket: &Path) -> Result<Docker, BundleError> {
 /// # Errors
 /// [`BundleError::DockerUnreachable`] when it does not answer.
 pub async fn facts(docker: &Docker, socket: &Path) -> Result<DockerFacts, BundleError> {
-    let unreachable = |source| BundleError::DockerUnreachable {
-        socket: socket.to_owned(),
-        source,
-    };
+    let unreachable = |source| BundleError::DockerUnreachable { socket: socket.to_owned(), source };
     let version = docker.version().await.map_err(unreachable)?;
     let info = docker.info().await.map_err(unreachable)?;
     Ok(DockerFacts {
         version: version.version.unwrap_or_default(),
         api_version: version.api_version.unwrap_or_default(),
-        cgroup_driver: info
-            .cgroup_driver
-            .map(|driver| driver.to_string())
-            .unwrap_or_default(),
-        cgroup_version: info
-            .cgroup_version
-            .map(|version| version.to_string())
-            .unwrap_or_default(),
+        cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
+        cgroup_version: info.cgroup_version.map(|version| version.to_string()).unwrap_or_default(),
         storage_driver: info.driver.unwrap_or_default(),
         root_dir: info.docker_root_dir.unwrap_or_default().into(),
         kernel_version: info.kernel_version.unwrap_or_default(),
         operating_system: info.operating_system.unwrap_or_default(),
-        containers: info
-            .containers
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or_default(),
+        containers: info.containers.and_then(|count| u64::try_from(count).ok()).unwrap_or_default(),
         live_restore: info.live_restore_enabled.unwrap_or_default(),
         warnings: info.warnings.unwrap_or_default(),
     })
@@ -111,9 +89,7 @@ pub async fn facts(docker: &Docker, socket: &Path) -> Result<DockerFacts, Bundle
 /// `1.41` as something that compares; what is no version is older than all.
 fn api_number(text: &str) -> (u32, u32) {
     let parse = |text: &str| text.parse().ok();
-    text.split_once('.')
-        .and_then(|(major, minor)| Some((parse(major)?, parse(minor)?)))
-        .unwrap_or_default()
+    text.split_once('.').and_then(|(major, minor)| Some((parse(major)?, parse(minor)?))).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -129,13 +105,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_without_docker_is_told_so() {
-        let error = connect(Path::new("/nonexistent/docker.sock"))
-            .await
-            .expect_err("no socket");
-        assert!(
-            matches!(error, BundleError::DockerMissing { .. }),
-            "{error}"
-        );
+        let error = connect(Path::new("/nonexistent/docker.sock")).await.expect_err("no socket");
+        assert!(matches!(error, BundleError::DockerMissing { .. }), "{error}");
     }
 
     #[tokio::test]
@@ -144,9 +115,6 @@ mod tests {
         let socket = directory.path().join("docker.sock");
         drop(std::os::unix::net::UnixListener::bind(&socket).expect("socket"));
         let error = connect(&socket).await.expect_err("nobody listens");
-        assert!(
-            matches!(error, BundleError::DockerUnreachable { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, BundleError::DockerUnreachable { .. }), "{error}");
     }
 }

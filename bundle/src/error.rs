@@ -12,25 +12,13 @@ pub enum BundleError {
     #[error("{path} is not a junioadm bundle: {reason}")]
     NotABundle { path: PathBuf, reason: &'static str },
     #[error("{path} has bundle format {found}, this program reads format {supported}")]
-    Format {
-        path: PathBuf,
-        found: u32,
-        supported: u32,
-    },
+    Format { path: PathBuf, found: u32, supported: u32 },
     #[error("the bundle {path} is damaged: {part} has sha256 {found}, expected {expected}")]
-    Corrupt {
-        path: PathBuf,
-        part: String,
-        expected: String,
-        found: String,
-    },
+    Corrupt { path: PathBuf, part: String, expected: String, found: String },
     #[error("the bundle {path} is damaged: {part} ends early")]
     Truncated { path: PathBuf, part: String },
     #[error("the manifest of the bundle {path} cannot be read")]
-    Manifest {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Manifest { path: PathBuf, source: serde_json::Error },
     #[error("the manifest of the bundle {path} contradicts itself: {reason}")]
     Inconsistent { path: PathBuf, reason: String },
     #[error("the bundle has no image {reference}")]
@@ -38,54 +26,26 @@ pub enum BundleError {
     #[error("the bundle has no file {name}")]
     NoFile { name: String },
     #[error("cannot {operation} {path}")]
-    Io {
-        operation: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { operation: &'static str, path: PathBuf, source: std::io::Error },
     #[error("there is no Docker Engine here: no socket at {socket}")]
     DockerMissing { socket: PathBuf },
     #[error("the Docker Engine at {socket} does not answer")]
-    DockerUnreachable {
-        socket: PathBuf,
-        source: bollard::errors::Error,
-    },
+    DockerUnreachable { socket: PathBuf, source: bollard::errors::Error },
     #[error("Docker Engine {version} (API {api}) is too old, API {needed} is needed")]
-    DockerTooOld {
-        version: String,
-        api: String,
-        needed: &'static str,
-    },
+    DockerTooOld { version: String, api: String, needed: &'static str },
     #[error("Docker cannot load {images}")]
-    Load {
-        images: String,
-        source: bollard::errors::Error,
-    },
+    Load { images: String, source: bollard::errors::Error },
     #[error("Docker cannot tell about the image {reference}")]
-    InspectImage {
-        reference: String,
-        source: bollard::errors::Error,
-    },
+    InspectImage { reference: String, source: bollard::errors::Error },
     #[error("Docker loaded {reference} as {found}, expected {expected}")]
-    WrongImage {
-        reference: String,
-        expected: String,
-        found: String,
-    },
+    WrongImage { reference: String, expected: String, found: String },
 }
 
 impl BundleError {
     /// For `map_err`: an I/O error with what was tried on which path.
-    pub(crate) fn io(
-        operation: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io {
-            operation,
-            path,
-            source,
-        }
+        move |source| Self::Io { operation, path, source }
     }
 }
 
@@ -115,7 +75,11 @@ impl Hint for BundleError {
                 docs,
             },
             Self::NotABundle { .. } | Self::Format { .. } | Self::Manifest { .. } | Self::Inconsistent { .. } => {
-                NextStep { why: Some("take the bundle that was built with this junioadm".into()), docs, ..NextStep::default() }
+                NextStep {
+                    why: Some("take the bundle that was built with this junioadm".into()),
+                    docs,
+                    ..NextStep::default()
+                }
             }
             Self::Corrupt { path, .. } | Self::Truncated { path, .. } => NextStep {
                 command: Some(format!("junio-bundle verify {}", path.display())),
@@ -126,16 +90,17 @@ impl Hint for BundleError {
                 .because("the configuration names an image or a version that this bundle does not carry"),
             Self::DockerMissing { .. } => NextStep::command("apt-get install docker.io"),
             Self::DockerUnreachable { .. } => NextStep::command("systemctl status docker"),
-            Self::DockerTooOld { .. } => NextStep::command("apt-get install docker.io").because("Docker Engine 20.10 is the oldest that works"),
-            Self::Load { .. } => NextStep::command("docker system df").because("often the disk of Docker's data directory is full"),
+            Self::DockerTooOld { .. } => {
+                NextStep::command("apt-get install docker.io").because("Docker Engine 20.10 is the oldest that works")
+            }
+            Self::Load { .. } => {
+                NextStep::command("docker system df").because("often the disk of Docker's data directory is full")
+            }
             Self::NoFile { .. } | Self::Io { .. } | Self::InspectImage { .. } | Self::WrongImage { .. } => return None,
         })
     }
 
     fn expected(&self) -> bool {
-        !matches!(
-            self,
-            Self::Inconsistent { .. } | Self::NoFile { .. } | Self::WrongImage { .. }
-        )
+        !matches!(self, Self::Inconsistent { .. } | Self::NoFile { .. } | Self::WrongImage { .. })
     }
 }

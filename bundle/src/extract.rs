@@ -35,10 +35,7 @@ impl Bundle {
     /// # Errors
     /// When the bundle has no such file, it is damaged, or the destination cannot be written.
     pub fn extract(&self, name: &str, destination: &Path) -> Result<Extracted, BundleError> {
-        let wanted = [Extraction {
-            name: name.to_owned(),
-            destination: destination.to_owned(),
-        }];
+        let wanted = [Extraction { name: name.to_owned(), destination: destination.to_owned() }];
         Ok(self.extract_all(&wanted)?[0])
     }
 
@@ -50,24 +47,14 @@ impl Bundle {
         let mut outcomes = vec![Extracted::Unchanged; wanted.len()];
         let mut by_part: BTreeMap<&str, Vec<(usize, &BundledFile)>> = BTreeMap::new();
         for (index, extraction) in wanted.iter().enumerate() {
-            let no_file = || BundleError::NoFile {
-                name: extraction.name.clone(),
-            };
+            let no_file = || BundleError::NoFile { name: extraction.name.clone() };
             let file = self.manifest().file(&extraction.name).ok_or_else(no_file)?;
             if !is_there(file, &extraction.destination) {
-                by_part
-                    .entry(file.part.as_str())
-                    .or_default()
-                    .push((index, file));
+                by_part.entry(file.part.as_str()).or_default().push((index, file));
             }
         }
         for (part, mut files) in by_part {
-            let part = self
-                .manifest()
-                .part(part)
-                .ok_or_else(|| BundleError::NoFile {
-                    name: part.to_owned(),
-                })?;
+            let part = self.manifest().part(part).ok_or_else(|| BundleError::NoFile { name: part.to_owned() })?;
             files.sort_by_key(|(_, file)| file.offset);
             self.extract_from(part, &files, wanted)?;
             for (index, _) in files {
@@ -82,18 +69,8 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::extract`].
     pub fn read(&self, name: &str) -> Result<Vec<u8>, BundleError> {
-        let file = self
-            .manifest()
-            .file(name)
-            .ok_or_else(|| BundleError::NoFile {
-                name: name.to_owned(),
-            })?;
-        let part = self
-            .manifest()
-            .part(&file.part)
-            .ok_or_else(|| BundleError::NoFile {
-                name: name.to_owned(),
-            })?;
+        let file = self.manifest().file(name).ok_or_else(|| BundleError::NoFile { name: name.to_owned() })?;
+        let part = self.manifest().part(&file.part).ok_or_else(|| BundleError::NoFile { name: name.to_owned() })?;
         let mut reader = self.reader(part)?;
         let mut content = Vec::new();
         let read = |reader: &mut dyn Read, content: &mut Vec<u8>| -> io::Result<u64> {
@@ -116,32 +93,23 @@ impl Bundle {
         let mut position = 0;
         for (nth, (index, file)) in files.iter().enumerate() {
             let destination = &wanted[*index].destination;
-            if let Some((twin, _)) = files[..nth]
-                .iter()
-                .find(|(_, other)| other.offset == file.offset && other.size == file.size)
+            if let Some((twin, _)) =
+                files[..nth].iter().find(|(_, other)| other.offset == file.offset && other.size == file.size)
             {
                 copy_file(&wanted[*twin].destination, destination, file.mode)?;
                 continue;
             }
-            let skip =
-                file.offset
-                    .checked_sub(position)
-                    .ok_or_else(|| BundleError::Inconsistent {
-                        path: self.path().to_owned(),
-                        reason: format!("{} overlaps the file before it", file.name),
-                    })?;
+            let skip = file.offset.checked_sub(position).ok_or_else(|| BundleError::Inconsistent {
+                path: self.path().to_owned(),
+                reason: format!("{} overlaps the file before it", file.name),
+            })?;
             io::copy(&mut reader.by_ref().take(skip), &mut io::sink())
                 .map_err(BundleError::io("decompress", self.path()))?;
             let mut content = reader.by_ref().take(file.size);
             let found = write_file(&mut content, destination, file.mode, Some(&file.sha256))?;
             if found != file.sha256 {
                 let (path, expected) = (self.path().to_owned(), file.sha256.clone());
-                return Err(BundleError::Corrupt {
-                    path,
-                    part: file.name.clone(),
-                    expected,
-                    found,
-                });
+                return Err(BundleError::Corrupt { path, part: file.name.clone(), expected, found });
             }
             position = file.offset + file.size;
         }
@@ -154,17 +122,11 @@ fn is_there(file: &BundledFile, destination: &Path) -> bool {
     let Ok(metadata) = fs::symlink_metadata(destination) else {
         return false;
     };
-    if !metadata.is_file()
-        || metadata.len() != file.size
-        || metadata.permissions().mode() & 0o7777 != file.mode
-    {
+    if !metadata.is_file() || metadata.len() != file.size || metadata.permissions().mode() & 0o7777 != file.mode {
         return false;
     }
     let hash = || -> io::Result<String> {
-        let mut hasher = Hashing {
-            hash: Sha256::new(),
-            to: io::sink(),
-        };
+        let mut hasher = Hashing { hash: Sha256::new(), to: io::sink() };
         io::copy(&mut File::open(destination)?, &mut hasher)?;
         Ok(hex::encode(hasher.hash.finalize()))
     };
@@ -183,19 +145,13 @@ fn write_file(
     mode: u32,
     expected: Option<&str>,
 ) -> Result<String, BundleError> {
-    let name = destination
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
+    let name = destination.file_name().unwrap_or_default().to_string_lossy();
     let temporary = destination.with_file_name(format!(".{name}.junioadm"));
     let mut write = || -> io::Result<String> {
         if let Some(parent) = destination.parent() {
             fs::create_dir_all(parent)?;
         }
-        let mut hashing = Hashing {
-            hash: Sha256::new(),
-            to: File::create(&temporary)?,
-        };
+        let mut hashing = Hashing { hash: Sha256::new(), to: File::create(&temporary)? };
         io::copy(content, &mut hashing)?;
         hashing.to.set_permissions(Permissions::from_mode(mode))?;
         let found = hex::encode(hashing.hash.finalize());

@@ -37,20 +37,11 @@ impl Bundle {
     /// When it is absent, no bundle, of another format, truncated, or its manifest was changed.
     pub fn open(path: &Path) -> Result<Self, BundleError> {
         let file = File::open(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => BundleError::Missing {
-                path: path.to_owned(),
-            },
-            _ => BundleError::Io {
-                operation: "open the bundle",
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::NotFound => BundleError::Missing { path: path.to_owned() },
+            _ => BundleError::Io { operation: "open the bundle", path: path.to_owned(), source },
         })?;
         let mut header = [0; HEADER_SIZE];
-        let not = |reason| BundleError::NotABundle {
-            path: path.to_owned(),
-            reason,
-        };
+        let not = |reason| BundleError::NotABundle { path: path.to_owned(), reason };
         read_at(&file, &mut header, 0).map_err(|_| not("it is too short"))?;
         let (magic, rest) = header.split_at(MAGIC.len());
         if magic != MAGIC {
@@ -59,71 +50,32 @@ impl Bundle {
         let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
         let found = number(&rest[..4]);
         if found != FORMAT {
-            return Err(BundleError::Format {
-                path: path.to_owned(),
-                found,
-                supported: FORMAT,
-            });
+            return Err(BundleError::Format { path: path.to_owned(), found, supported: FORMAT });
         }
         let length = number(&rest[4..8]);
         let expected = String::from_utf8_lossy(&rest[8..]).into_owned();
         let parts_start = HEADER_SIZE as u64 + u64::from(length);
-        let available = file
-            .metadata()
-            .map_err(BundleError::io("read the size of", path))?
-            .len();
+        let available = file.metadata().map_err(BundleError::io("read the size of", path))?.len();
         if available < parts_start {
-            return Err(BundleError::Truncated {
-                path: path.to_owned(),
-                part: "the manifest".into(),
-            });
+            return Err(BundleError::Truncated { path: path.to_owned(), part: "the manifest".into() });
         }
         let mut text = vec![0; length as usize];
-        read_at(&file, &mut text, HEADER_SIZE as u64)
-            .map_err(BundleError::io("read the manifest of", path))?;
+        read_at(&file, &mut text, HEADER_SIZE as u64).map_err(BundleError::io("read the manifest of", path))?;
         let digest = sha256(&text);
         if digest != expected {
             let part = "the manifest".into();
-            return Err(BundleError::Corrupt {
-                path: path.to_owned(),
-                part,
-                expected,
-                found: digest,
-            });
+            return Err(BundleError::Corrupt { path: path.to_owned(), part, expected, found: digest });
         }
         let manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|source| BundleError::Manifest {
-                path: path.to_owned(),
-                source,
-            })?;
-        manifest
-            .check()
-            .map_err(|reason| BundleError::Inconsistent {
-                path: path.to_owned(),
-                reason,
-            })?;
-        let end = manifest
-            .parts
-            .last()
-            .map_or(0, |last| last.offset + last.stored_size);
+            serde_json::from_slice(&text).map_err(|source| BundleError::Manifest { path: path.to_owned(), source })?;
+        manifest.check().map_err(|reason| BundleError::Inconsistent { path: path.to_owned(), reason })?;
+        let end = manifest.parts.last().map_or(0, |last| last.offset + last.stored_size);
         if available < parts_start + end {
-            let part = manifest
-                .parts
-                .iter()
-                .find(|part| parts_start + part.offset + part.stored_size > available);
+            let part = manifest.parts.iter().find(|part| parts_start + part.offset + part.stored_size > available);
             let part = part.map_or_else(String::new, |part| part.name.clone());
-            return Err(BundleError::Truncated {
-                path: path.to_owned(),
-                part,
-            });
+            return Err(BundleError::Truncated { path: path.to_owned(), part });
         }
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            manifest,
-            digest,
-            parts_start,
-        })
+        Ok(Self { path: path.to_owned(), file, manifest, digest, parts_start })
     }
 
     /// What is in it.
@@ -151,66 +103,41 @@ impl Bundle {
             reason: format!("{} is too large for this machine", part.name),
         })?;
         let mut bytes = vec![0; size];
-        read_at(&self.file, &mut bytes, self.parts_start + part.offset).map_err(|source| {
-            match source.kind() {
-                io::ErrorKind::UnexpectedEof => BundleError::Truncated {
-                    path: self.path.clone(),
-                    part: part.name.clone(),
-                },
-                _ => BundleError::Io {
-                    operation: "read the bundle",
-                    path: self.path.clone(),
-                    source,
-                },
-            }
+        read_at(&self.file, &mut bytes, self.parts_start + part.offset).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => BundleError::Truncated { path: self.path.clone(), part: part.name.clone() },
+            _ => BundleError::Io { operation: "read the bundle", path: self.path.clone(), source },
         })?;
         let found = sha256(&bytes);
         if found == part.stored_sha256 {
             Ok(bytes)
         } else {
             let (path, expected) = (self.path.clone(), part.stored_sha256.clone());
-            Err(BundleError::Corrupt {
-                path,
-                part: part.name.clone(),
-                expected,
-                found,
-            })
+            Err(BundleError::Corrupt { path, part: part.name.clone(), expected, found })
         }
     }
 
     /// A part's content, read to its end. The stored bytes are verified first.
     pub(crate) fn reader(&self, part: &Part) -> Result<impl Read + use<>, BundleError> {
         let frame = io::Cursor::new(self.stored(part)?);
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(frame)
-            .map_err(BundleError::io("decompress", &self.path))?;
-        decoder
-            .window_log_max(WINDOW_LOG_MAX)
-            .map_err(BundleError::io("decompress", &self.path))?;
+        let mut decoder =
+            zstd::stream::read::Decoder::with_buffer(frame).map_err(BundleError::io("decompress", &self.path))?;
+        decoder.window_log_max(WINDOW_LOG_MAX).map_err(BundleError::io("decompress", &self.path))?;
         Ok(decoder.take(part.size))
     }
 }
 
 impl LayerSource for Bundle {
     fn size(&self, sha256: &str) -> io::Result<u64> {
-        self.manifest
-            .part(sha256)
-            .map(|part| part.size)
-            .ok_or_else(|| io::Error::other("no such layer"))
+        self.manifest.part(sha256).map(|part| part.size).ok_or_else(|| io::Error::other("no such layer"))
     }
 
     fn copy(&self, sha256: &str, to: &mut dyn Write) -> io::Result<()> {
-        let part = self
-            .manifest
-            .part(sha256)
-            .ok_or_else(|| io::Error::other("no such layer"))?;
+        let part = self.manifest.part(sha256).ok_or_else(|| io::Error::other("no such layer"))?;
         let copied = io::copy(&mut self.reader(part).map_err(io::Error::other)?, to)?;
         if copied == part.size {
             Ok(())
         } else {
-            Err(io::Error::other(format!(
-                "{} has {copied} bytes instead of {}",
-                part.name, part.size
-            )))
+            Err(io::Error::other(format!("{} has {copied} bytes instead of {}", part.name, part.size)))
         }
     }
 }

@@ -43,11 +43,8 @@ impl ImageSpec {
             config.insert("Cmd".into(), json!(self.command));
         }
         if !self.labels.is_empty() {
-            let labels: serde_json::Map<_, _> = self
-                .labels
-                .iter()
-                .map(|(key, value)| (key.clone(), json!(value)))
-                .collect();
+            let labels: serde_json::Map<_, _> =
+                self.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
             config.insert("Labels".into(), labels.into());
         }
         let config = json!({
@@ -66,11 +63,7 @@ impl ImageSpec {
         BundledImage {
             reference: self.reference.clone(),
             config: config.to_string(),
-            layers: self
-                .layers
-                .iter()
-                .map(|(digest, _)| digest.clone())
-                .collect(),
+            layers: self.layers.iter().map(|(digest, _)| digest.clone()).collect(),
         }
     }
 }
@@ -114,18 +107,10 @@ pub fn write_archive(
         blobs.push(manifest);
         blobs.push(image.config.clone());
     }
-    small(
-        to,
-        "oci-layout",
-        &json!({"imageLayoutVersion": "1.0.0"}).to_string(),
-    )?;
+    small(to, "oci-layout", &json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
     let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": index});
     small(to, "index.json", &index.to_string())?;
-    small(
-        to,
-        "manifest.json",
-        &serde_json::Value::from(docker).to_string(),
-    )?;
+    small(to, "manifest.json", &serde_json::Value::from(docker).to_string())?;
     let mut written = BTreeSet::new();
     for blob in &blobs {
         let digest = sha256(blob.as_bytes());
@@ -148,14 +133,8 @@ pub fn write_archive(
 ///
 /// # Errors
 /// Those of the source.
-pub(crate) fn manifest_digest(
-    image: &BundledImage,
-    layers: &dyn LayerSource,
-) -> io::Result<String> {
-    Ok(format!(
-        "sha256:{}",
-        sha256(oci_manifest(image, layers)?.as_bytes())
-    ))
+pub(crate) fn manifest_digest(image: &BundledImage, layers: &dyn LayerSource) -> io::Result<String> {
+    Ok(format!("sha256:{}", sha256(oci_manifest(image, layers)?.as_bytes())))
 }
 
 fn oci_manifest(image: &BundledImage, layers: &dyn LayerSource) -> io::Result<String> {

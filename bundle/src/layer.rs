@@ -53,8 +53,7 @@ impl LayerBuilder {
     /// When a path does not fit into a tar header, or is taken.
     pub fn link(&mut self, path: &str, target: &str) -> std::io::Result<()> {
         self.claim(path)?;
-        self.entry(path, EntryType::Symlink, 0o777, Some(target), &[])
-            .map(|_| ())
+        self.entry(path, EntryType::Symlink, 0o777, Some(target), &[]).map(|_| ())
     }
 
     /// True when something was added under this path.
@@ -75,9 +74,7 @@ impl LayerBuilder {
         if self.known.insert(path.to_owned()) {
             Ok(())
         } else {
-            Err(std::io::Error::other(format!(
-                "{path} is in the layer twice"
-            )))
+            Err(std::io::Error::other(format!("{path} is in the layer twice")))
         }
     }
 
@@ -106,10 +103,7 @@ impl LayerBuilder {
         let offset = self.bytes.len() as u64;
         self.bytes.extend_from_slice(content);
         self.bytes.resize(self.bytes.len().next_multiple_of(512), 0);
-        Ok(Range {
-            offset,
-            size: content.len() as u64,
-        })
+        Ok(Range { offset, size: content.len() as u64 })
     }
 }
 
@@ -136,9 +130,7 @@ mod tests {
     fn sample() -> (Vec<u8>, Range) {
         let mut layer = LayerBuilder::new();
         layer.directory("tmp", 0o1777).expect("directory");
-        let range = layer
-            .file("usr/local/bin/tool", 0o755, b"content")
-            .expect("file");
+        let range = layer.file("usr/local/bin/tool", 0o755, b"content").expect("file");
         layer.link("usr/local/bin/alias", "tool").expect("link");
         (layer.finish(), range)
     }
@@ -146,32 +138,18 @@ mod tests {
     #[test]
     fn a_tar_reader_finds_what_was_added_and_the_parents() {
         let (bytes, range) = sample();
-        assert_eq!(
-            &bytes[usize::try_from(range.offset).expect("offset")..][..7],
-            b"content"
-        );
+        assert_eq!(&bytes[usize::try_from(range.offset).expect("offset")..][..7], b"content");
         let mut seen = Vec::new();
-        for entry in tar::Archive::new(bytes.as_slice())
-            .entries()
-            .expect("entries")
-        {
+        for entry in tar::Archive::new(bytes.as_slice()).entries().expect("entries") {
             let mut entry = entry.expect("entry");
             let mut text = String::new();
             entry.read_to_string(&mut text).expect("content");
             let header = entry.header();
             assert_eq!(
-                (
-                    header.uid().expect("uid"),
-                    header.gid().expect("gid"),
-                    header.mtime().expect("mtime")
-                ),
+                (header.uid().expect("uid"), header.gid().expect("gid"), header.mtime().expect("mtime")),
                 (0, 0, 0)
             );
-            seen.push((
-                entry.path().expect("path").display().to_string(),
-                header.mode().expect("mode"),
-                text,
-            ));
+            seen.push((entry.path().expect("path").display().to_string(), header.mode().expect("mode"), text));
         }
         let row = |path: &str, mode, text: &str| (path.to_owned(), mode, text.to_owned());
         assert_eq!(

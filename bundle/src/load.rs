@@ -50,9 +50,7 @@ impl LoadReport {
     /// True when Docker had everything.
     #[must_use]
     pub fn reused(&self) -> bool {
-        self.images
-            .iter()
-            .all(|(_, outcome)| *outcome == ImageOutcome::Present)
+        self.images.iter().all(|(_, outcome)| *outcome == ImageOutcome::Present)
     }
 }
 
@@ -67,11 +65,7 @@ impl Bundle {
     ///
     /// # Errors
     /// When an image is not in the bundle, or Docker does not answer.
-    pub async fn missing_images(
-        &self,
-        docker: &Docker,
-        references: &[String],
-    ) -> Result<Vec<String>, BundleError> {
+    pub async fn missing_images(&self, docker: &Docker, references: &[String]) -> Result<Vec<String>, BundleError> {
         let mut missing = Vec::new();
         for reference in references {
             let wanted = self.wanted(reference)?;
@@ -110,31 +104,20 @@ impl Bundle {
             };
             outcomes.push((reference.clone(), outcome));
         }
-        let mut groups: Vec<_> = groups
-            .into_values()
-            .map(|group| (self.content_size(&group), group))
-            .collect();
+        let mut groups: Vec<_> = groups.into_values().map(|group| (self.content_size(&group), group)).collect();
         groups.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
         let total = groups.iter().map(|(size, _)| size).sum();
 
         let (sent, mut counted) = mpsc::unbounded_channel::<usize>();
-        let loads: Vec<_> = groups
-            .into_iter()
-            .map(|(_, group)| self.load_group(docker, group, sent.clone()))
-            .collect();
+        let loads: Vec<_> = groups.into_iter().map(|(_, group)| self.load_group(docker, group, sent.clone())).collect();
         // The report ends when the last load drops its sender.
         drop(sent);
-        let loads = stream::iter(loads)
-            .buffer_unordered(PARALLEL)
-            .try_collect::<Vec<()>>();
+        let loads = stream::iter(loads).buffer_unordered(PARALLEL).try_collect::<Vec<()>>();
         let report = async {
             let mut done = 0;
             while let Some(bytes) = counted.recv().await {
                 done += bytes as u64;
-                progress(LoadProgress {
-                    done: done.min(total),
-                    total,
-                });
+                progress(LoadProgress { done: done.min(total), total });
             }
         };
         let (loaded, ()) = tokio::join!(loads, report);
@@ -143,16 +126,9 @@ impl Bundle {
     }
 
     fn wanted(&self, reference: &str) -> Result<Wanted, BundleError> {
-        let image = self
-            .manifest()
-            .image(reference)
-            .ok_or_else(|| BundleError::NoImage {
-                reference: reference.to_owned(),
-            })?;
-        Ok(Wanted {
-            image: image.clone(),
-            reference: reference.to_owned(),
-        })
+        let image =
+            self.manifest().image(reference).ok_or_else(|| BundleError::NoImage { reference: reference.to_owned() })?;
+        Ok(Wanted { image: image.clone(), reference: reference.to_owned() })
     }
 
     /// Docker's image IDs are the digest of the configuration, or of the manifest with the containerd image store.
@@ -160,15 +136,8 @@ impl Bundle {
         id == image.id() || manifest_digest(image, self).is_ok_and(|digest| id == digest)
     }
 
-    async fn is_present(
-        &self,
-        docker: &Docker,
-        reference: &str,
-        image: &BundledImage,
-    ) -> Result<bool, BundleError> {
-        Ok(inspect(docker, reference, reference)
-            .await?
-            .is_some_and(|id| self.is_ours(&id, image)))
+    async fn is_present(&self, docker: &Docker, reference: &str, image: &BundledImage) -> Result<bool, BundleError> {
+        Ok(inspect(docker, reference, reference).await?.is_some_and(|id| self.is_ours(&id, image)))
     }
 
     /// Gives an image that Docker has under another name the wanted one.
@@ -180,30 +149,17 @@ impl Bundle {
         if inspect(docker, &id, &wanted.reference).await?.is_none() {
             return Ok(false);
         }
-        let options = TagImageOptionsBuilder::default()
-            .repo(repository)
-            .tag(tag)
-            .build();
-        let failed = |source| BundleError::Load {
-            images: wanted.reference.clone(),
-            source,
-        };
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        let failed = |source| BundleError::Load { images: wanted.reference.clone(), source };
         docker.tag_image(&id, Some(options)).await.map_err(failed)?;
         Ok(true)
     }
 
     fn content_size(&self, group: &[Wanted]) -> u64 {
-        let mut layers: Vec<_> = group
-            .iter()
-            .flat_map(|wanted| &wanted.image.layers)
-            .collect();
+        let mut layers: Vec<_> = group.iter().flat_map(|wanted| &wanted.image.layers).collect();
         layers.sort();
         layers.dedup();
-        layers
-            .into_iter()
-            .filter_map(|layer| self.manifest().part(layer))
-            .map(|part| part.size)
-            .sum()
+        layers.into_iter().filter_map(|layer| self.manifest().part(layer)).map(|part| part.size).sum()
     }
 
     async fn load_group(
@@ -213,17 +169,10 @@ impl Bundle {
         sent: mpsc::UnboundedSender<usize>,
     ) -> Result<(), BundleError> {
         // The damage of a part is found before Docker sees the first byte of the archive.
-        let names = group
-            .iter()
-            .map(|wanted| wanted.reference.clone())
-            .collect::<Vec<_>>()
-            .join(", ");
+        let names = group.iter().map(|wanted| wanted.reference.clone()).collect::<Vec<_>>().join(", ");
         let check = {
             let bundle = Arc::clone(self);
-            let layers: Vec<String> = group
-                .iter()
-                .flat_map(|wanted| wanted.image.layers.clone())
-                .collect();
+            let layers: Vec<String> = group.iter().flat_map(|wanted| wanted.image.layers.clone()).collect();
             move || {
                 layers
                     .iter()
@@ -234,52 +183,34 @@ impl Bundle {
         blocking(check).await??;
 
         let (chunks, receiver) = mpsc::channel::<io::Result<Bytes>>(4);
-        let archive: Vec<(BundledImage, String)> = group
-            .iter()
-            .map(|wanted| (wanted.image.clone(), wanted.reference.clone()))
-            .collect();
+        let archive: Vec<(BundledImage, String)> =
+            group.iter().map(|wanted| (wanted.image.clone(), wanted.reference.clone())).collect();
         let bundle = Arc::clone(self);
         let writing = blocking(move || {
-            let images: Vec<_> = archive
-                .iter()
-                .map(|(image, reference)| (image, reference.clone()))
-                .collect();
-            let mut writer = ChunkWriter {
-                pending: Vec::with_capacity(CHUNK),
-                chunks,
-                sent,
-            };
-            let result =
-                write_archive(&images, bundle.as_ref(), &mut writer).and_then(|()| writer.flush());
+            let images: Vec<_> = archive.iter().map(|(image, reference)| (image, reference.clone())).collect();
+            let mut writer = ChunkWriter { pending: Vec::with_capacity(CHUNK), chunks, sent };
+            let result = write_archive(&images, bundle.as_ref(), &mut writer).and_then(|()| writer.flush());
             if let Err(error) = result {
                 // Nobody listens any more when Docker has already refused the archive; its answer tells why.
                 let _ = writer.chunks.blocking_send(Err(error));
             }
         });
-        let body = stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|chunk| (chunk, receiver))
-        });
+        let body =
+            stream::unfold(
+                receiver,
+                |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) },
+            );
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
-        let answers = docker
-            .import_image_stream(options, body, None)
-            .try_collect::<Vec<_>>();
+        let answers = docker.import_image_stream(options, body, None).try_collect::<Vec<_>>();
         let (answers, written) = tokio::join!(answers, writing);
-        answers.map_err(|source| BundleError::Load {
-            images: names,
-            source,
-        })?;
+        answers.map_err(|source| BundleError::Load { images: names, source })?;
         written?;
         for wanted in &group {
-            let found = inspect(docker, &wanted.reference, &wanted.reference)
-                .await?
-                .unwrap_or_else(|| "nothing".into());
+            let found =
+                inspect(docker, &wanted.reference, &wanted.reference).await?.unwrap_or_else(|| "nothing".into());
             if !self.is_ours(&found, &wanted.image) {
                 let (reference, expected) = (wanted.reference.clone(), wanted.image.id());
-                return Err(BundleError::WrongImage {
-                    reference,
-                    expected,
-                    found,
-                });
+                return Err(BundleError::WrongImage { reference, expected, found });
             }
         }
         Ok(())
@@ -287,34 +218,21 @@ impl Bundle {
 }
 
 /// The ID of an image, or none where Docker does not have it.
-async fn inspect(
-    docker: &Docker,
-    name: &str,
-    reference: &str,
-) -> Result<Option<String>, BundleError> {
+async fn inspect(docker: &Docker, name: &str, reference: &str) -> Result<Option<String>, BundleError> {
     match docker.inspect_image(name).await {
         Ok(image) => Ok(image.id),
-        Err(bollard::errors::Error::DockerResponseServerError {
-            status_code: 404, ..
-        }) => Ok(None),
-        Err(source) => Err(BundleError::InspectImage {
-            reference: reference.to_owned(),
-            source,
-        }),
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(source) => Err(BundleError::InspectImage { reference: reference.to_owned(), source }),
     }
 }
 
 /// Runs blocking work; a panic in it is passed on as an error, never swallowed.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, BundleError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| BundleError::Io {
-            operation: "read in the background",
-            path: std::path::PathBuf::new(),
-            source: io::Error::other(error),
-        })
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BundleError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| BundleError::Io {
+        operation: "read in the background",
+        path: std::path::PathBuf::new(),
+        source: io::Error::other(error),
+    })
 }
 
 /// Turns writes into chunks of a stream.
@@ -339,9 +257,7 @@ impl Write for ChunkWriter {
         }
         let chunk = std::mem::replace(&mut self.pending, Vec::with_capacity(CHUNK));
         let length = chunk.len();
-        self.chunks
-            .blocking_send(Ok(chunk.into()))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        self.chunks.blocking_send(Ok(chunk.into())).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         // Progress is a courtesy; nobody may be listening.
         let _ = self.sent.send(length);
         Ok(())

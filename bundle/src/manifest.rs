@@ -94,20 +94,12 @@ impl Manifest {
     /// in another registry (`imageRepository` in the configuration).
     #[must_use]
     pub fn image(&self, reference: &str) -> Option<&BundledImage> {
-        self.images
-            .iter()
-            .find(|image| image.reference == reference)
-            .or_else(|| {
-                self.images.iter().find(|image| {
-                    let name = image
-                        .reference
-                        .split_once('/')
-                        .map_or(image.reference.as_str(), |(_, name)| name);
-                    reference
-                        .strip_suffix(name)
-                        .is_some_and(|registry| registry.ends_with('/'))
-                })
+        self.images.iter().find(|image| image.reference == reference).or_else(|| {
+            self.images.iter().find(|image| {
+                let name = image.reference.split_once('/').map_or(image.reference.as_str(), |(_, name)| name);
+                reference.strip_suffix(name).is_some_and(|registry| registry.ends_with('/'))
             })
+        })
     }
 
     /// The first contradiction: an image or file that points outside, parts that overlap, a format we do not know.
@@ -115,32 +107,21 @@ impl Manifest {
         let mut expected = 0;
         for part in &self.parts {
             if part.offset != expected {
-                return Err(format!(
-                    "{} begins at {} instead of {expected}",
-                    part.name, part.offset
-                ));
+                return Err(format!("{} begins at {} instead of {expected}", part.name, part.offset));
             }
-            expected = part
-                .offset
-                .checked_add(part.stored_size)
-                .ok_or_else(|| format!("{} is too large", part.name))?;
+            expected =
+                part.offset.checked_add(part.stored_size).ok_or_else(|| format!("{} is too large", part.name))?;
         }
         for image in &self.images {
             for layer in &image.layers {
-                self.part(layer).ok_or_else(|| {
-                    format!("{} needs layer {layer}, which is absent", image.reference)
-                })?;
+                self.part(layer).ok_or_else(|| format!("{} needs layer {layer}, which is absent", image.reference))?;
             }
         }
         for file in &self.files {
-            let part = self.part(&file.part).ok_or_else(|| {
-                format!("{} is in part {}, which is absent", file.name, file.part)
-            })?;
-            if file
-                .offset
-                .checked_add(file.size)
-                .is_none_or(|end| end > part.size)
-            {
+            let part = self
+                .part(&file.part)
+                .ok_or_else(|| format!("{} is in part {}, which is absent", file.name, file.part))?;
+            if file.offset.checked_add(file.size).is_none_or(|end| end > part.size) {
                 return Err(format!("{} reaches beyond {}", file.name, part.name));
             }
         }

@@ -28,19 +28,12 @@ impl Bundle {
         for part in &self.manifest().parts {
             let content = self.content(part)?;
             self.same(&part.name, &part.sha256, &content)?;
-            for file in self
-                .manifest()
-                .files
-                .iter()
-                .filter(|file| file.part == part.sha256)
-            {
-                let range = usize::try_from(file.offset)
-                    .and_then(|offset| Ok(offset..offset + usize::try_from(file.size)?));
+            for file in self.manifest().files.iter().filter(|file| file.part == part.sha256) {
+                let range =
+                    usize::try_from(file.offset).and_then(|offset| Ok(offset..offset + usize::try_from(file.size)?));
                 let bytes = range.ok().and_then(|range| content.get(range));
-                let bytes = bytes.ok_or_else(|| BundleError::Truncated {
-                    path: self.path().to_owned(),
-                    part: file.name.clone(),
-                })?;
+                let bytes = bytes
+                    .ok_or_else(|| BundleError::Truncated { path: self.path().to_owned(), part: file.name.clone() })?;
                 self.same(&file.name, &file.sha256, bytes)?;
             }
         }
@@ -49,8 +42,7 @@ impl Bundle {
 
     pub(crate) fn content(&self, part: &Part) -> Result<Vec<u8>, BundleError> {
         let mut content = Vec::with_capacity(usize::try_from(part.size).unwrap_or_default());
-        io::copy(&mut self.reader(part)?, &mut content)
-            .map_err(BundleError::io("decompress", self.path()))?;
+        io::copy(&mut self.reader(part)?, &mut content).map_err(BundleError::io("decompress", self.path()))?;
         Ok(content)
     }
 
@@ -60,11 +52,6 @@ impl Bundle {
             return Ok(());
         }
         let path = self.path().to_owned();
-        Err(BundleError::Corrupt {
-            path,
-            part: part.to_owned(),
-            expected: expected.to_owned(),
-            found,
-        })
+        Err(BundleError::Corrupt { path, part: part.to_owned(), expected: expected.to_owned(), found })
     }
 }

@@ -28,10 +28,7 @@ impl BundleWriter {
         if self.parts.iter().any(|part| part.sha256 == digest) {
             return;
         }
-        let offset = self
-            .parts
-            .last()
-            .map_or(0, |last| last.offset + last.stored_size);
+        let offset = self.parts.last().map_or(0, |last| last.offset + last.stored_size);
         self.parts.push(Part {
             name: name.to_owned(),
             sha256: digest,
@@ -48,21 +45,10 @@ impl BundleWriter {
     /// # Errors
     /// I/O, or a manifest that contradicts itself.
     pub fn write(self, contents: Manifest, path: &Path) -> Result<Manifest, BundleError> {
-        let manifest = Manifest {
-            format: FORMAT,
-            parts: self.parts,
-            ..contents
-        };
-        manifest
-            .check()
-            .map_err(|reason| BundleError::Inconsistent {
-                path: path.to_owned(),
-                reason,
-            })?;
-        let text = serde_json::to_vec(&manifest).map_err(|source| BundleError::Manifest {
-            path: path.to_owned(),
-            source,
-        })?;
+        let manifest = Manifest { format: FORMAT, parts: self.parts, ..contents };
+        manifest.check().map_err(|reason| BundleError::Inconsistent { path: path.to_owned(), reason })?;
+        let text =
+            serde_json::to_vec(&manifest).map_err(|source| BundleError::Manifest { path: path.to_owned(), source })?;
         let length = u32::try_from(text.len()).map_err(|_| BundleError::Inconsistent {
             path: path.to_owned(),
             reason: "the manifest is too large".into(),

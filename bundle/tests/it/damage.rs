@@ -24,9 +24,8 @@ fn a_flipped_bit_in_any_byte_is_refused() {
         let mut bytes = good.clone();
         bytes[position] ^= 1 << (position % 8);
         fs::write(&damaged, &bytes).expect("write");
-        let error = check(&damaged)
-            .err()
-            .unwrap_or_else(|| panic!("byte {position} of {} was flipped unnoticed", good.len()));
+        let error =
+            check(&damaged).err().unwrap_or_else(|| panic!("byte {position} of {} was flipped unnoticed", good.len()));
         let code = error.code().0;
         let expected: &[&str] = match position {
             0..8 => &["BUNDLE-INVALID"],
@@ -45,13 +44,8 @@ fn a_bundle_that_ends_early_is_refused() {
     let good = fs::read(&path).expect("bundle");
     for length in 0..good.len() {
         fs::write(&path, &good[..length]).expect("write");
-        let error = Bundle::open(&path)
-            .err()
-            .unwrap_or_else(|| panic!("{length} of {} bytes were enough", good.len()));
-        assert!(
-            ["BUNDLE-INVALID", "BUNDLE-DAMAGED"].contains(&error.code().0),
-            "{length}: {error}"
-        );
+        let error = Bundle::open(&path).err().unwrap_or_else(|| panic!("{length} of {} bytes were enough", good.len()));
+        assert!(["BUNDLE-INVALID", "BUNDLE-DAMAGED"].contains(&error.code().0), "{length}: {error}");
     }
 }
 
@@ -63,10 +57,7 @@ fn the_error_names_the_damaged_part_and_a_next_step() {
     *bytes.last_mut().expect("a byte") ^= 1;
     fs::write(&path, bytes).expect("write");
     let error = check(&path).expect_err("damaged");
-    assert!(
-        matches!(&error, BundleError::Corrupt { part, .. } if part == "tools"),
-        "{error}"
-    );
+    assert!(matches!(&error, BundleError::Corrupt { part, .. } if part == "tools"), "{error}");
     assert!(error.expected());
     assert!(
         error

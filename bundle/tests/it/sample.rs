@@ -23,9 +23,7 @@ pub fn write(directory: &Path, tag: &str) -> PathBuf {
     let path = directory.join("sample.jbundle");
     let mut layer = LayerBuilder::new();
     let program = noise(sha256(tag.as_bytes()).len() as u32 + tag.len() as u32, 700);
-    let range = layer
-        .file("usr/local/bin/program", 0o755, &program)
-        .expect("file");
+    let range = layer.file("usr/local/bin/program", 0o755, &program).expect("file");
     layer.file("tag", 0o644, tag.as_bytes()).expect("file");
     let shared = layer.finish();
     let mut layer = LayerBuilder::new();
@@ -39,10 +37,7 @@ pub fn write(directory: &Path, tag: &str) -> PathBuf {
             architecture: "amd64".to_owned(),
             environment: vec!["PATH=/usr/local/bin".to_owned()],
             command: vec!["program".to_owned()],
-            layers: layers
-                .iter()
-                .map(|layer| (sha256(layer), "sample".to_owned()))
-                .collect(),
+            layers: layers.iter().map(|layer| (sha256(layer), "sample".to_owned())).collect(),
             ..ImageSpec::default()
         }
         .build()
@@ -69,19 +64,10 @@ pub fn write(directory: &Path, tag: &str) -> PathBuf {
         ],
     };
     let mut writer = BundleWriter::new();
-    for (name, content) in [
-        ("layer shared", &shared),
-        ("layer second", &second),
-        ("tools", &tools),
-    ] {
+    for (name, content) in [("layer shared", &shared), ("layer second", &second), ("tools", &tools)] {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("encoder");
         encoder.write_all(content).expect("compress");
-        writer.part(
-            name,
-            sha256(content),
-            content.len() as u64,
-            encoder.finish().expect("frame"),
-        );
+        writer.part(name, sha256(content), content.len() as u64, encoder.finish().expect("frame"));
     }
     writer.write(manifest, &path).expect("bundle");
     path

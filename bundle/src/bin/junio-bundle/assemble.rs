@@ -6,10 +6,7 @@ use std::time::Instant;
 
 use junio_api::images::{DEFAULT_REPOSITORY, Image};
 use junio_api::versions;
-use junio_bundle::{
-    BundleWriter, BundledFile, BundledImage, FORMAT, ImageSpec, LayerBuilder, Manifest, Range,
-    sha256,
-};
+use junio_bundle::{BundleWriter, BundledFile, BundledImage, FORMAT, ImageSpec, LayerBuilder, Manifest, Range, sha256};
 
 use crate::compress::{Content, compress};
 use crate::error::BuildError;
@@ -18,8 +15,7 @@ use crate::{BuildArguments, debian, go, licences, pause, progress, sbom};
 
 const ARCHITECTURE: &str = "amd64";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const PASSWD: &str =
-    "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n";
+const PASSWD: &str = "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnobody:x:65534:\n";
 const NSSWITCH: &str = "hosts: files dns\n";
 
@@ -45,19 +41,14 @@ pub fn build(arguments: &BuildArguments) -> Result<(), BuildError> {
     let pause = pause::compile(&arguments.source, &cache)?;
     let xtables = debian::xtables(&cache)?;
 
-    let mut paths: BTreeMap<&'static str, PathBuf> = compiled
-        .iter()
-        .map(|program| (program.name, program.path.clone()))
-        .collect();
+    let mut paths: BTreeMap<&'static str, PathBuf> =
+        compiled.iter().map(|program| (program.name, program.path.clone())).collect();
     paths.insert("pause", pause);
     paths.insert("junio-kubelet", arguments.kubelet.clone());
     paths.insert("junioadm", arguments.junioadm.clone());
     let mut binaries = BTreeMap::new();
     for (name, path) in paths {
-        binaries.insert(
-            name,
-            std::fs::read(&path).map_err(BuildError::io("read", &path))?,
-        );
+        binaries.insert(name, std::fs::read(&path).map_err(BuildError::io("read", &path))?);
     }
     progress("collecting licences and the SBOM");
     let inventory = Inventory::collect(&compiled, &xtables.packages, &arguments.source)?;
@@ -73,31 +64,14 @@ pub fn build(arguments: &BuildArguments) -> Result<(), BuildError> {
 }
 
 /// Assembles, compresses and writes.
-pub fn write(
-    inputs: &Inputs,
-    level: i32,
-    cache: &Path,
-    out: &Path,
-) -> Result<Manifest, BuildError> {
+pub fn write(inputs: &Inputs, level: i32, cache: &Path, out: &Path) -> Result<Manifest, BuildError> {
     let assembled = assemble(inputs)?;
-    let size: usize = assembled
-        .contents
-        .iter()
-        .map(|content| content.bytes.len())
-        .sum();
-    progress(&format!(
-        "compressing {:.0} MB at level {level}",
-        size as f64 / 1e6
-    ));
+    let size: usize = assembled.contents.iter().map(|content| content.bytes.len()).sum();
+    progress(&format!("compressing {:.0} MB at level {level}", size as f64 / 1e6));
     let frames = compress(&assembled.contents, level, cache)?;
     let mut writer = BundleWriter::new();
     for (content, frame) in assembled.contents.into_iter().zip(frames) {
-        writer.part(
-            &content.name,
-            content.sha256,
-            content.bytes.len() as u64,
-            frame,
-        );
+        writer.part(&content.name, content.sha256, content.bytes.len() as u64, frame);
     }
     Ok(writer.write(assembled.manifest, out)?)
 }
@@ -105,11 +79,7 @@ pub fn write(
 /// Layers, images and files from the inputs; pure, so that the same inputs give the same bundle.
 pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
     let binary = |name: &str| {
-        inputs
-            .binaries
-            .get(name)
-            .map(Vec::as_slice)
-            .ok_or_else(|| BuildError::Unexpected(format!("no binary {name}")))
+        inputs.binaries.get(name).map(Vec::as_slice).ok_or_else(|| BuildError::Unexpected(format!("no binary {name}")))
     };
     let mut contents = Vec::new();
     let mut files = Vec::new();
@@ -118,31 +88,16 @@ pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
         "kubernetes",
         "usr/local/bin/kubernetes",
         binary("kubernetes")?,
-        &[
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-proxy",
-            "kube-scheduler",
-            "kubectl",
-        ],
+        &["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl"],
     )?;
-    let etcd = Layer::program(
-        "etcd",
-        "usr/local/bin/etcd",
-        binary("etcd")?,
-        &["etcdctl", "etcdutl"],
-    )?;
+    let etcd = Layer::program("etcd", "usr/local/bin/etcd", binary("etcd")?, &["etcdctl", "etcdutl"])?;
     let coredns = Layer::program("coredns", "coredns", binary("coredns")?, &[])?;
     let flanneld = Layer::program("flanneld", "opt/bin/flanneld", binary("flanneld")?, &[])?;
     let pause = {
         let mut layer = LayerBuilder::new();
-        let range = layer
-            .file("pause", 0o755, binary("pause")?)
-            .map_err(BuildError::io("build the layer of", "pause"))?;
-        Layer {
-            content: Content::new("layer pause", layer.finish()),
-            range,
-        }
+        let range =
+            layer.file("pause", 0o755, binary("pause")?).map_err(BuildError::io("build the layer of", "pause"))?;
+        Layer { content: Content::new("layer pause", layer.finish()), range }
     };
     let xtables = Content::new("layer xtables", inputs.xtables.clone());
 
@@ -154,40 +109,15 @@ pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
         image_of(image, layers, entrypoint, command)
     };
     let images = vec![
-        image(
-            Image::ApiServer,
-            &[&kubernetes.content],
-            &[],
-            &["kube-apiserver"],
-        ),
-        image(
-            Image::ControllerManager,
-            &[&kubernetes.content],
-            &[],
-            &["kube-controller-manager"],
-        ),
-        image(
-            Image::Scheduler,
-            &[&kubernetes.content],
-            &[],
-            &["kube-scheduler"],
-        ),
+        image(Image::ApiServer, &[&kubernetes.content], &[], &["kube-apiserver"]),
+        image(Image::ControllerManager, &[&kubernetes.content], &[], &["kube-controller-manager"]),
+        image(Image::Scheduler, &[&kubernetes.content], &[], &["kube-scheduler"]),
         // The shared layer comes first: Docker reuses a layer only with all that is below it.
-        image(
-            Image::Proxy,
-            &[&kubernetes.content, &xtables],
-            &[],
-            &["kube-proxy"],
-        ),
+        image(Image::Proxy, &[&kubernetes.content, &xtables], &[], &["kube-proxy"]),
         image(Image::CoreDns, &[&coredns.content], &["/coredns"], &[]),
         image(Image::Pause, &[&pause.content], &["/pause"], &[]),
         image(Image::Etcd, &[&etcd.content], &[], &["etcd"]),
-        image(
-            Image::Flannel,
-            &[&xtables, &flanneld.content],
-            &["/opt/bin/flanneld"],
-            &[],
-        ),
+        image(Image::Flannel, &[&xtables, &flanneld.content], &["/opt/bin/flanneld"], &[]),
     ];
     contents.extend([kubernetes, etcd, coredns, flanneld, pause].map(|layer| layer.content));
     contents.push(xtables);
@@ -200,10 +130,7 @@ pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
         ranges.push((
             format!("cni/{name}"),
             0o755,
-            Range {
-                offset: plugins.len() as u64,
-                size: bytes.len() as u64,
-            },
+            Range { offset: plugins.len() as u64, size: bytes.len() as u64 },
             sha256(bytes),
         ));
         plugins.extend_from_slice(bytes);
@@ -220,17 +147,8 @@ pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
         ("licences.txt", 0o644, &inputs.licences),
     ] {
         let content = Content::new(name, bytes.to_vec());
-        let range = Range {
-            offset: 0,
-            size: bytes.len() as u64,
-        };
-        files.push(file(
-            name.to_owned(),
-            mode,
-            &content,
-            range,
-            content.sha256.clone(),
-        ));
+        let range = Range { offset: 0, size: bytes.len() as u64 };
+        files.push(file(name.to_owned(), mode, &content, range, content.sha256.clone()));
         contents.push(content);
     }
 
@@ -243,18 +161,9 @@ pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
         ("kubernetes", versions::KUBERNETES),
         ("pause", versions::PAUSE),
     ];
-    let versions = versions
-        .iter()
-        .map(|(name, version)| ((*name).to_owned(), (*version).to_owned()))
-        .collect();
-    let manifest = Manifest {
-        format: FORMAT,
-        architecture: ARCHITECTURE.to_owned(),
-        versions,
-        parts: Vec::new(),
-        images,
-        files,
-    };
+    let versions = versions.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect();
+    let manifest =
+        Manifest { format: FORMAT, architecture: ARCHITECTURE.to_owned(), versions, parts: Vec::new(), images, files };
     Ok(Assembled { contents, manifest })
 }
 
@@ -279,43 +188,22 @@ impl Layer {
             for alias in aliases {
                 layer.link(&format!("{directory}/{alias}"), program)?;
             }
-            Ok(Self {
-                content: Content::new(&format!("layer {name}"), layer.finish()),
-                range,
-            })
+            Ok(Self { content: Content::new(&format!("layer {name}"), layer.finish()), range })
         };
         build().map_err(BuildError::io("build the layer of", name))
     }
 
     /// The program as a file for hosts.
     fn file(&self, name: &str, bytes: &[u8]) -> BundledFile {
-        file(
-            name.to_owned(),
-            0o755,
-            &self.content,
-            self.range,
-            sha256(bytes),
-        )
+        file(name.to_owned(), 0o755, &self.content, self.range, sha256(bytes))
     }
 }
 
 fn file(name: String, mode: u32, part: &Content, range: Range, sha256: String) -> BundledFile {
-    BundledFile {
-        name,
-        mode,
-        sha256,
-        size: range.size,
-        part: part.sha256.clone(),
-        offset: range.offset,
-    }
+    BundledFile { name, mode, sha256, size: range.size, part: part.sha256.clone(), offset: range.offset }
 }
 
-fn image_of(
-    image: Image,
-    layers: &[&Content],
-    entrypoint: &[&str],
-    command: &[&str],
-) -> BundledImage {
+fn image_of(image: Image, layers: &[&Content], entrypoint: &[&str], command: &[&str]) -> BundledImage {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     ImageSpec {
         reference: image.reference(DEFAULT_REPOSITORY),
@@ -323,15 +211,9 @@ fn image_of(
         environment: vec![PATH.to_owned()],
         entrypoint: owned(entrypoint),
         command: owned(command),
-        layers: layers
-            .iter()
-            .map(|layer| (layer.sha256.clone(), layer.name.clone()))
-            .collect(),
+        layers: layers.iter().map(|layer| (layer.sha256.clone(), layer.name.clone())).collect(),
         labels: vec![
-            (
-                "org.opencontainers.image.title".to_owned(),
-                image.name().to_owned(),
-            ),
+            ("org.opencontainers.image.title".to_owned(), image.name().to_owned()),
             ("org.opencontainers.image.version".to_owned(), image.tag()),
         ],
     }
@@ -359,11 +241,8 @@ fn report(manifest: &Manifest, out: &Path, start: Instant) {
 }
 
 fn default_cache() -> PathBuf {
-    let home =
-        || Path::new(&std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
-    std::env::var_os("XDG_CACHE_HOME")
-        .map_or_else(home, PathBuf::from)
-        .join("junioadm")
+    let home = || Path::new(&std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache");
+    std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("junioadm")
 }
 
 #[cfg(test)]
@@ -373,46 +252,18 @@ mod tests {
 
     /// Small stand-ins: what is compiled is not what is tested here.
     fn inputs() -> Inputs {
-        let names = [
-            "kubernetes",
-            "etcd",
-            "coredns",
-            "flanneld",
-            "pause",
-            "junio-kubelet",
-            "junioadm",
-        ];
-        let names = names
-            .into_iter()
-            .chain(go::CNI_PLUGINS.map(|(name, _)| name));
-        let binaries = names
-            .map(|name| {
-                (
-                    name,
-                    format!("the program {name}\n").repeat(500).into_bytes(),
-                )
-            })
-            .collect();
+        let names = ["kubernetes", "etcd", "coredns", "flanneld", "pause", "junio-kubelet", "junioadm"];
+        let names = names.into_iter().chain(go::CNI_PLUGINS.map(|(name, _)| name));
+        let binaries = names.map(|name| (name, format!("the program {name}\n").repeat(500).into_bytes())).collect();
         let mut xtables = LayerBuilder::new();
         xtables.file("usr/sbin/nft", 0o755, b"nft").expect("layer");
-        Inputs {
-            binaries,
-            xtables: xtables.finish(),
-            sbom: b"{}".to_vec(),
-            licences: b"free".to_vec(),
-        }
+        Inputs { binaries, xtables: xtables.finish(), sbom: b"{}".to_vec(), licences: b"free".to_vec() }
     }
 
     fn written(directory: &Path, name: &str) -> PathBuf {
         let path = directory.join(name);
         // A cache of its own for each, or the second build would only copy the first one's frames.
-        write(
-            &inputs(),
-            19,
-            &directory.join(format!("cache-{name}")),
-            &path,
-        )
-        .expect("bundle");
+        write(&inputs(), 19, &directory.join(format!("cache-{name}")), &path).expect("bundle");
         path
     }
 
@@ -429,28 +280,12 @@ mod tests {
         let bundle = Bundle::open(&written(directory.path(), "bundle")).expect("open");
         bundle.verify().expect("verify");
         for image in Image::ALL {
-            assert!(
-                bundle
-                    .manifest()
-                    .image(&image.reference(DEFAULT_REPOSITORY))
-                    .is_some(),
-                "{image:?}"
-            );
+            assert!(bundle.manifest().image(&image.reference(DEFAULT_REPOSITORY)).is_some(), "{image:?}");
             let elsewhere = image.reference("registry.example.com/mirror");
             assert!(bundle.manifest().image(&elsewhere).is_some(), "{elsewhere}");
         }
-        assert!(
-            bundle
-                .manifest()
-                .image("registry.k8s.io/kube-apiserver:v1.35.0")
-                .is_none()
-        );
-        assert!(
-            bundle
-                .manifest()
-                .image("registry.k8s.io/not-pause:3.10.2")
-                .is_none()
-        );
+        assert!(bundle.manifest().image("registry.k8s.io/kube-apiserver:v1.35.0").is_none());
+        assert!(bundle.manifest().image("registry.k8s.io/not-pause:3.10.2").is_none());
     }
 
     #[test]
@@ -458,26 +293,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let bundle = Bundle::open(&written(directory.path(), "bundle")).expect("open");
         let destination = directory.path().join("bin/kubectl");
-        assert_eq!(
-            bundle.extract("kubectl", &destination).expect("extract"),
-            Extracted::Written
-        );
-        assert_eq!(
-            std::fs::read(&destination).expect("kubectl"),
-            inputs().binaries["kubernetes"]
-        );
-        assert_eq!(
-            bundle.extract("kubectl", &destination).expect("again"),
-            Extracted::Unchanged
-        );
-        let layers = &bundle
-            .manifest()
-            .image("registry.k8s.io/kube-apiserver:v1.36.3")
-            .expect("image")
-            .layers;
-        assert_eq!(
-            bundle.manifest().file("kubectl").expect("file").part,
-            layers[0]
-        );
+        assert_eq!(bundle.extract("kubectl", &destination).expect("extract"), Extracted::Written);
+        assert_eq!(std::fs::read(&destination).expect("kubectl"), inputs().binaries["kubernetes"]);
+        assert_eq!(bundle.extract("kubectl", &destination).expect("again"), Extracted::Unchanged);
+        let layers = &bundle.manifest().image("registry.k8s.io/kube-apiserver:v1.36.3").expect("image").layers;
+        assert_eq!(bundle.manifest().file("kubectl").expect("file").part, layers[0]);
     }
 }

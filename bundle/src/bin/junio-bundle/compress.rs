@@ -24,20 +24,12 @@ pub struct Content {
 
 impl Content {
     pub fn new(name: &str, bytes: Vec<u8>) -> Self {
-        Self {
-            name: name.to_owned(),
-            sha256: sha256(&bytes),
-            bytes,
-        }
+        Self { name: name.to_owned(), sha256: sha256(&bytes), bytes }
     }
 }
 
 /// One frame for each content, in the same order.
-pub fn compress(
-    contents: &[Content],
-    level: i32,
-    cache: &Path,
-) -> Result<Vec<Vec<u8>>, BuildError> {
+pub fn compress(contents: &[Content], level: i32, cache: &Path) -> Result<Vec<Vec<u8>>, BuildError> {
     let directory = cache.join("zstd");
     std::fs::create_dir_all(&directory).map_err(BuildError::io("create", &directory))?;
     let mut order: Vec<usize> = (0..contents.len()).collect();
@@ -52,15 +44,8 @@ pub fn compress(
     };
     let results: Vec<Result<Vec<_>, BuildError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
-        let panicked = |_| {
-            Err(BuildError::Unexpected(
-                "a compressing thread panicked".to_owned(),
-            ))
-        };
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(panicked))
-            .collect()
+        let panicked = |_| Err(BuildError::Unexpected("a compressing thread panicked".to_owned()));
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
     });
     let mut frames = vec![Vec::new(); contents.len()];
     for result in results {

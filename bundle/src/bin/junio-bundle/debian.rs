@@ -18,31 +18,15 @@ const ROOTS: [&str; 3] = ["iptables", "nftables", "netbase"];
 const UNUSED: [&str; 4] = ["libgcc-s1", "gcc-12-base", "gcc-14-base", "libc-bin"];
 
 /// The programs that are taken.
-const PROGRAMS: [&str; 3] = [
-    "usr/sbin/nft",
-    "usr/sbin/xtables-legacy-multi",
-    "usr/sbin/xtables-nft-multi",
-];
+const PROGRAMS: [&str; 3] = ["usr/sbin/nft", "usr/sbin/xtables-legacy-multi", "usr/sbin/xtables-nft-multi"];
 
 /// Of glibc, only what programs load.
-const LIBC: [&str; 6] = [
-    "ld-linux-x86-64.so.2",
-    "libc.so.6",
-    "libm.so.6",
-    "libdl.so.2",
-    "libpthread.so.0",
-    "libresolv.so.2",
-];
+const LIBC: [&str; 6] =
+    ["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2"];
 
 /// Names under which the two xtables programs are called.
-const TOOLS: [&str; 6] = [
-    "iptables",
-    "iptables-save",
-    "iptables-restore",
-    "ip6tables",
-    "ip6tables-save",
-    "ip6tables-restore",
-];
+const TOOLS: [&str; 6] =
+    ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"];
 
 /// Where `bundle/go/xtables` looks for the directories of its two modes.
 const MODES: &str = "usr/lib/junioadm/xtables";
@@ -73,9 +57,7 @@ pub fn xtables(cache: &Path) -> Result<Xtables, BuildError> {
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     for program in PROGRAMS {
         if !files.contains_key(program) {
-            return Err(BuildError::Unexpected(format!(
-                "no Debian package brought {program}"
-            )));
+            return Err(BuildError::Unexpected(format!("no Debian package brought {program}")));
         }
     }
     let layer = layer(&files).map_err(BuildError::io("build the layer of", "xtables"))?;
@@ -99,15 +81,10 @@ fn names() -> Result<Vec<String>, BuildError> {
             .args(ROOTS),
         HINT,
     )?;
-    let is_name = |line: &&str| {
-        line.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-    };
+    let is_name = |line: &&str| line.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
     let mut names: Vec<String> = text.lines().filter(is_name).map(str::to_owned).collect();
     names.retain(|name| {
-        !UNUSED.contains(&name.as_str())
-            && !name.contains(':')
-            && !name.contains("debconf")
-            && !name.contains("dpkg")
+        !UNUSED.contains(&name.as_str()) && !name.contains(':') && !name.contains("debconf") && !name.contains("dpkg")
     });
     names.sort();
     names.dedup();
@@ -119,19 +96,11 @@ fn download(names: &[String], directory: &Path) -> Result<Vec<PathBuf>, BuildErr
     // Asked in an empty directory: apt-get leaves out what lies in the current one.
     let empty = directory.join("empty");
     std::fs::create_dir_all(&empty).map_err(BuildError::io("create", &empty))?;
-    let text = run_text(
-        Command::new("apt-get")
-            .args(["download", "--print-uris"])
-            .args(names)
-            .current_dir(&empty),
-        HINT,
-    )?;
+    let text =
+        run_text(Command::new("apt-get").args(["download", "--print-uris"]).args(names).current_dir(&empty), HINT)?;
     // 'http://.../iptables_1.8.9-2_amd64.deb' iptables_1.8.9-2_amd64.deb 360296 SHA256:...
-    let mut archives: Vec<PathBuf> = text
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(|file| directory.join(file))
-        .collect();
+    let mut archives: Vec<PathBuf> =
+        text.lines().filter_map(|line| line.split(' ').nth(1)).map(|file| directory.join(file)).collect();
     archives.sort();
     if archives.len() != names.len() {
         return Err(BuildError::Unexpected(format!(
@@ -144,13 +113,7 @@ fn download(names: &[String], directory: &Path) -> Result<Vec<PathBuf>, BuildErr
         progress(&format!("apt-get download {}", names.join(" ")));
         // Without a sandbox user: the cache need not be readable for `_apt`.
         let options = ["-o", "APT::Sandbox::User=root", "--quiet", "download"];
-        run(
-            Command::new("apt-get")
-                .args(options)
-                .args(names)
-                .current_dir(directory),
-            HINT,
-        )?;
+        run(Command::new("apt-get").args(options).args(names).current_dir(directory), HINT)?;
     }
     Ok(archives)
 }
@@ -163,21 +126,10 @@ enum Taken {
 
 /// Adds what the layer needs of one package.
 fn unpack(archive: &Path, files: &mut BTreeMap<String, Taken>) -> Result<Package, BuildError> {
-    let field = |name: &str| {
-        run_text(
-            Command::new("dpkg-deb")
-                .arg("--field")
-                .arg(archive)
-                .arg(name),
-            HINT,
-        )
-    };
+    let field = |name: &str| run_text(Command::new("dpkg-deb").arg("--field").arg(archive).arg(name), HINT);
     let name = field("Package")?.trim().to_owned();
     let version = field("Version")?.trim().to_owned();
-    let tar = run(
-        Command::new("dpkg-deb").arg("--fsys-tarfile").arg(archive),
-        HINT,
-    )?;
+    let tar = run(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(archive), HINT)?;
     let mut copyright = String::new();
     let mut read = || -> std::io::Result<()> {
         for entry in tar::Archive::new(tar.as_slice()).entries()? {
@@ -192,10 +144,7 @@ fn unpack(archive: &Path, files: &mut BTreeMap<String, Taken>) -> Result<Package
                     None if entry.header().entry_type().is_file() => {
                         let mut content = Vec::new();
                         entry.read_to_end(&mut content)?;
-                        Taken::File {
-                            mode: entry.header().mode()? & 0o777,
-                            content,
-                        }
+                        Taken::File { mode: entry.header().mode()? & 0o777, content }
                     }
                     None => continue,
                 };
@@ -205,11 +154,7 @@ fn unpack(archive: &Path, files: &mut BTreeMap<String, Taken>) -> Result<Package
         Ok(())
     };
     read().map_err(BuildError::io("read", archive))?;
-    Ok(Package {
-        name,
-        version,
-        copyright,
-    })
+    Ok(Package { name, version, copyright })
 }
 
 fn wanted(package: &str, path: &str) -> bool {
@@ -217,9 +162,8 @@ fn wanted(package: &str, path: &str) -> bool {
         return true;
     }
     let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
-    let library =
-        (path.starts_with("usr/lib/") || path.starts_with("lib/") || path.starts_with("lib64/"))
-            && file.contains(".so");
+    let library = (path.starts_with("usr/lib/") || path.starts_with("lib/") || path.starts_with("lib64/"))
+        && file.contains(".so");
     library && (package != "libc6" || LIBC.contains(&file)) && !path.contains("/gconv/")
 }
 
@@ -239,15 +183,9 @@ fn layer(files: &BTreeMap<String, Taken>) -> std::io::Result<Vec<u8>> {
             layer.link(name, &format!("usr/{name}"))?;
         }
     }
-    for (mode, program) in [
-        ("legacy", "xtables-legacy-multi"),
-        ("nft", "xtables-nft-multi"),
-    ] {
+    for (mode, program) in [("legacy", "xtables-legacy-multi"), ("nft", "xtables-nft-multi")] {
         for tool in TOOLS {
-            layer.link(
-                &format!("{MODES}/{mode}/{tool}"),
-                &format!("/usr/sbin/{program}"),
-            )?;
+            layer.link(&format!("{MODES}/{mode}/{tool}"), &format!("/usr/sbin/{program}"))?;
         }
     }
     for tool in TOOLS {
@@ -267,12 +205,7 @@ mod tests {
         let first = xtables(cache.path()).expect("first");
         let second = xtables(cache.path()).expect("second");
         assert!(first.layer == second.layer, "the layers differ");
-        assert!(
-            first
-                .packages
-                .iter()
-                .all(|package| !package.copyright.is_empty())
-        );
+        assert!(first.packages.iter().all(|package| !package.copyright.is_empty()));
     }
 
     #[test]
@@ -285,11 +218,9 @@ mod tests {
         ] {
             assert!(wanted("iptables", path), "{path}");
         }
-        for path in [
-            "usr/sbin/iptables-apply",
-            "usr/share/man/man8/nft.8.gz",
-            "usr/lib/x86_64-linux-gnu/gconv/UTF-16.so",
-        ] {
+        for path in
+            ["usr/sbin/iptables-apply", "usr/share/man/man8/nft.8.gz", "usr/lib/x86_64-linux-gnu/gconv/UTF-16.so"]
+        {
             assert!(!wanted("iptables", path), "{path}");
         }
         assert!(wanted("libc6", "lib/x86_64-linux-gnu/libc.so.6"));

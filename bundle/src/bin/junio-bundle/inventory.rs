@@ -31,26 +31,17 @@ pub struct Inventory {
 }
 
 /// Rust's programs and the packages that they are built from.
-const CARGO_PROGRAMS: [(&str, &str); 2] =
-    [("junioadm", "junioadm"), ("junio-kubelet", "junio-kubelet")];
+const CARGO_PROGRAMS: [(&str, &str); 2] = [("junioadm", "junioadm"), ("junio-kubelet", "junio-kubelet")];
 
 impl Inventory {
     /// Asks `go`, `cargo` and the unpacked packages. `source` is the bundle directory of the workspace.
-    pub fn collect(
-        compiled: &[Compiled],
-        packages: &[Package],
-        source: &Path,
-    ) -> Result<Self, BuildError> {
+    pub fn collect(compiled: &[Compiled], packages: &[Package], source: &Path) -> Result<Self, BuildError> {
         let mut components = BTreeMap::new();
         go_modules(compiled, &mut components)?;
         crates(source, &mut components)?;
         for package in packages {
             let component = Component {
-                purl: format!(
-                    "pkg:deb/debian/{}@{}?arch=amd64",
-                    package.name,
-                    package.version.replace('+', "%2B")
-                ),
+                purl: format!("pkg:deb/debian/{}@{}?arch=amd64", package.name, package.version.replace('+', "%2B")),
                 name: package.name.clone(),
                 version: package.version.clone(),
                 license: None,
@@ -62,38 +53,23 @@ impl Inventory {
         if let Some(musl) = musl()? {
             components.insert(musl.purl.clone(), musl);
         }
-        Ok(Self {
-            components: components.into_values().collect(),
-        })
+        Ok(Self { components: components.into_values().collect() })
     }
 }
 
-fn go_modules(
-    compiled: &[Compiled],
-    components: &mut BTreeMap<String, Component>,
-) -> Result<(), BuildError> {
+fn go_modules(compiled: &[Compiled], components: &mut BTreeMap<String, Component>) -> Result<(), BuildError> {
     let hint = "install Go 1.26 or newer";
-    let environment = run_text(
-        Command::new("go").args(["env", "GOMODCACHE", "GOROOT", "GOVERSION"]),
-        hint,
-    )?;
+    let environment = run_text(Command::new("go").args(["env", "GOMODCACHE", "GOROOT", "GOVERSION"]), hint)?;
     let mut lines = environment.lines();
     let mut next = || lines.next().unwrap_or_default().to_owned();
     let (modules, root, toolchain) = (PathBuf::from(next()), PathBuf::from(next()), next());
     for program in compiled {
-        let text = run_text(
-            Command::new("go")
-                .args(["version", "-m"])
-                .arg(&program.path),
-            hint,
-        )?;
+        let text = run_text(Command::new("go").args(["version", "-m"]).arg(&program.path), hint)?;
         let mut found: Vec<(String, String)> = vec![("std".to_owned(), toolchain.clone())];
         for line in text.lines() {
             let mut fields = line.trim_start().split('\t');
             match (fields.next(), fields.next(), fields.next()) {
-                (Some("dep"), Some(path), Some(version)) => {
-                    found.push((path.to_owned(), version.to_owned()))
-                }
+                (Some("dep"), Some(path), Some(version)) => found.push((path.to_owned(), version.to_owned())),
                 // The module before this line is replaced by this one.
                 (Some("=>"), Some(path), Some(version)) => {
                     found.pop();
@@ -110,24 +86,11 @@ fn go_modules(
                 known.used_by.insert(program.name.to_owned());
                 continue;
             }
-            let directory = if path == "std" {
-                root.clone()
-            } else {
-                modules.join(format!("{}@{version}", escape(&path)))
-            };
+            let directory =
+                if path == "std" { root.clone() } else { modules.join(format!("{}@{version}", escape(&path))) };
             let texts = licence_files(&directory)?;
             let used_by = BTreeSet::from([program.name.to_owned()]);
-            components.insert(
-                purl.clone(),
-                Component {
-                    purl,
-                    name: path,
-                    version,
-                    license: None,
-                    texts,
-                    used_by,
-                },
-            );
+            components.insert(purl.clone(), Component { purl, name: path, version, license: None, texts, used_by });
         }
     }
     Ok(())
@@ -150,19 +113,11 @@ fn crates(source: &Path, components: &mut BTreeMap<String, Component>) -> Result
     let workspace = source.join("..");
     let metadata = run(
         Command::new("cargo")
-            .args([
-                "metadata",
-                "--format-version",
-                "1",
-                "--offline",
-                "--filter-platform",
-                "x86_64-unknown-linux-musl",
-            ])
+            .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", "x86_64-unknown-linux-musl"])
             .current_dir(&workspace),
         hint,
     )?;
-    let metadata: Value =
-        serde_json::from_slice(&metadata).map_err(BuildError::json("read cargo's metadata"))?;
+    let metadata: Value = serde_json::from_slice(&metadata).map_err(BuildError::json("read cargo's metadata"))?;
     let mut known: BTreeMap<(String, String), &Value> = BTreeMap::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let text = |key: &str| package[key].as_str().unwrap_or_default().to_owned();
@@ -211,14 +166,7 @@ fn crates(source: &Path, components: &mut BTreeMap<String, Component>) -> Result
             let used_by = BTreeSet::from([program.to_owned()]);
             components.insert(
                 purl.clone(),
-                Component {
-                    purl,
-                    name: name.to_owned(),
-                    version: version.to_owned(),
-                    license,
-                    texts,
-                    used_by,
-                },
+                Component { purl, name: name.to_owned(), version: version.to_owned(), license, texts, used_by },
             );
         }
     }
@@ -232,21 +180,15 @@ fn musl() -> Result<Option<Component>, BuildError> {
         return Ok(None);
     }
     let text = std::fs::read_to_string(copyright).map_err(BuildError::io("read", copyright))?;
-    let query = Command::new("dpkg-query")
-        .args(["--show", "--showformat", "${Version}", "musl"])
-        .output();
-    let version = query
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
+    let query = Command::new("dpkg-query").args(["--show", "--showformat", "${Version}", "musl"]).output();
+    let version = query.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     Ok(Some(Component {
         purl: format!("pkg:deb/debian/musl@{version}?arch=amd64"),
         name: "musl".to_owned(),
         version,
         license: Some("MIT".to_owned()),
         texts: vec![("copyright".to_owned(), text)],
-        used_by: ["flanneld", "junio-kubelet", "junioadm", "pause"]
-            .map(str::to_owned)
-            .into(),
+        used_by: ["flanneld", "junio-kubelet", "junioadm", "pause"].map(str::to_owned).into(),
     }))
 }
 
@@ -258,25 +200,12 @@ fn licence_files(directory: &Path) -> Result<Vec<(String, String)>, BuildError> 
     }
     for entry in std::fs::read_dir(directory).map_err(BuildError::io("list", directory))? {
         let path = entry.map_err(BuildError::io("list", directory))?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let lower = name.to_lowercase();
-        let is_code = [".go", ".rs", ".sh", ".py", ".tmpl"]
+        let is_code = [".go", ".rs", ".sh", ".py", ".tmpl"].iter().any(|ending| lower.ends_with(ending));
+        let is_licence = ["license", "licence", "copying", "notice", "copyright", "unlicense"]
             .iter()
-            .any(|ending| lower.ends_with(ending));
-        let is_licence = [
-            "license",
-            "licence",
-            "copying",
-            "notice",
-            "copyright",
-            "unlicense",
-        ]
-        .iter()
-        .any(|word| lower.starts_with(word));
+            .any(|word| lower.starts_with(word));
         if is_licence && !is_code && path.is_file() {
             let bytes = std::fs::read(&path).map_err(BuildError::io("read", &path))?;
             texts.push((name, String::from_utf8_lossy(&bytes).into_owned()));
@@ -290,9 +219,6 @@ fn licence_files(directory: &Path) -> Result<Vec<(String, String)>, BuildError> 
 mod tests {
     #[test]
     fn module_paths_are_escaped_as_in_the_module_cache() {
-        assert_eq!(
-            super::escape("github.com/Azure/go-ansiterm"),
-            "github.com/!azure/go-ansiterm"
-        );
+        assert_eq!(super::escape("github.com/Azure/go-ansiterm"), "github.com/!azure/go-ansiterm");
     }
 }

@@ -15,10 +15,7 @@ pub fn render(inventory: &Inventory) -> Result<String, BuildError> {
     let mut declared = Vec::new();
     for component in &inventory.components {
         for (file, text) in &component.texts {
-            by_text
-                .entry(text.trim())
-                .or_default()
-                .push(format!("{} ({file})", component.purl));
+            by_text.entry(text.trim()).or_default().push(format!("{} ({file})", component.purl));
         }
         if component.texts.is_empty() {
             // Rust crates may only declare an SPDX expression; the texts of all of these are in this file anyway.
@@ -37,21 +34,13 @@ pub fn render(inventory: &Inventory) -> Result<String, BuildError> {
     sections.sort_by(|a, b| a.1.cmp(&b.1));
     let mut out = HEAD.to_owned();
     let line = "=".repeat(100);
-    let mut section =
-        |title: &[String], text: &str| writeln!(out, "\n{line}\n{}\n\n{text}", title.join("\n"));
+    let mut section = |title: &[String], text: &str| writeln!(out, "\n{line}\n{}\n\n{text}", title.join("\n"));
     let written = (|| {
         if !declared.is_empty() {
-            section(
-                &["declared without a text of their own".to_owned()],
-                &declared.join("\n"),
-            )?;
+            section(&["declared without a text of their own".to_owned()], &declared.join("\n"))?;
         }
-        sections
-            .iter()
-            .try_for_each(|(text, components)| section(components, text))
+        sections.iter().try_for_each(|(text, components)| section(components, text))
     })();
-    written.map_err(|_: std::fmt::Error| {
-        BuildError::Unexpected("cannot format the licences".to_owned())
-    })?;
+    written.map_err(|_: std::fmt::Error| BuildError::Unexpected("cannot format the licences".to_owned()))?;
     Ok(out)
 }

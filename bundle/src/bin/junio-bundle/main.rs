@@ -16,6 +16,7 @@ mod sbom;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use junio_bundle::{Bundle, write_archive};
@@ -44,6 +45,15 @@ enum Command {
     },
     /// Write one file of a bundle to standard output, for example sbom.cdx.json or licences.txt
     Cat { file: PathBuf, name: String },
+    /// Load images into this machine's Docker Engine; those that it has already are left alone
+    Load {
+        file: PathBuf,
+        /// Docker's socket
+        #[arg(long, default_value = "/run/docker.sock")]
+        socket: PathBuf,
+        /// Image references; all images without any
+        references: Vec<String>,
+    },
     /// Write images as one archive for `docker load` or `ctr images import`
     Export {
         file: PathBuf,
@@ -89,11 +99,7 @@ fn main() -> ExitCode {
                 cause = inner.source();
             }
             progress(&format!("error: {text}"));
-            ExitCode::from(if matches!(error, BuildError::Bundle(_)) {
-                3
-            } else {
-                1
-            })
+            ExitCode::from(if matches!(error, BuildError::Bundle(_)) { 3 } else { 1 })
         }
     }
 }
@@ -105,72 +111,57 @@ fn run(command: Command) -> Result<(), BuildError> {
             let bundle = Bundle::open(&file)?;
             bundle.verify()?;
             let (parts, digest) = (bundle.manifest().parts.len(), bundle.digest());
-            say(&format!(
-                "{}: {parts} parts are intact, digest {digest}",
-                file.display()
-            ))
+            say(&format!("{}: {parts} parts are intact, digest {digest}", file.display()))
         }
         Command::List { file, json } => list(&Bundle::open(&file)?, json),
         Command::Cat { file, name } => {
             let content = Bundle::open(&file)?.read(&name)?;
-            std::io::stdout()
-                .write_all(&content)
-                .map_err(BuildError::io("write", "standard output"))
+            std::io::stdout().write_all(&content).map_err(BuildError::io("write", "standard output"))
         }
-        Command::Export {
-            file,
-            out,
-            references,
-        } => export(&Bundle::open(&file)?, &out, &references),
+        Command::Load { file, socket, references } => load(Bundle::open(&file)?, &socket, references),
+        Command::Export { file, out, references } => export(&Bundle::open(&file)?, &out, &references),
     }
 }
 
 fn list(bundle: &Bundle, json: bool) -> Result<(), BuildError> {
     let manifest = bundle.manifest();
     if json {
-        return say(&serde_json::to_string_pretty(manifest)
-            .map_err(BuildError::json("print the manifest"))?);
+        return say(&serde_json::to_string_pretty(manifest).map_err(BuildError::json("print the manifest"))?);
     }
     let megabytes = |bytes: u64| format!("{:8.1} MB", bytes as f64 / 1e6);
     let mut lines = Vec::new();
-    let versions = manifest
-        .versions
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect::<Vec<_>>();
+    let versions = manifest.versions.iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>();
     lines.push(format!("versions  {}", versions.join(", ")));
     for image in &manifest.images {
-        let size = image
-            .layers
-            .iter()
-            .filter_map(|layer| manifest.part(layer))
-            .map(|part| part.size)
-            .sum();
-        lines.push(format!(
-            "image {}  {}  {}",
-            megabytes(size),
-            image.reference,
-            image.id()
-        ));
+        let size = image.layers.iter().filter_map(|layer| manifest.part(layer)).map(|part| part.size).sum();
+        lines.push(format!("image {}  {}  {}", megabytes(size), image.reference, image.id()));
     }
     for file in &manifest.files {
         lines.push(format!("file  {}  {}", megabytes(file.size), file.name));
     }
     for part in &manifest.parts {
-        lines.push(format!(
-            "part  {} -> {}  {}",
-            megabytes(part.size),
-            megabytes(part.stored_size),
-            part.name
-        ));
+        lines.push(format!("part  {} -> {}  {}", megabytes(part.size), megabytes(part.stored_size), part.name));
     }
     let stored = manifest.parts.iter().map(|part| part.stored_size).sum();
-    lines.push(format!(
-        "total {}  digest {}",
-        megabytes(stored),
-        bundle.digest()
-    ));
+    lines.push(format!("total {}  digest {}", megabytes(stored), bundle.digest()));
     say(&lines.join("\n"))
+}
+
+fn load(bundle: Bundle, socket: &Path, mut references: Vec<String>) -> Result<(), BuildError> {
+    if references.is_empty() {
+        let images = bundle.manifest().images.iter();
+        references = images.map(|image| image.reference.clone()).collect();
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(BuildError::io("start", "the runtime"))?;
+    let report = runtime.block_on(async {
+        let docker = junio_bundle::docker::connect(socket).await?;
+        let load = Arc::new(bundle);
+        load.load_images(&docker, &references, &|_| ()).await
+    })?;
+    for (reference, outcome) in report.images {
+        say(&format!("{outcome:?}  {reference}"))?;
+    }
+    Ok(())
 }
 
 fn export(bundle: &Bundle, out: &Path, references: &[String]) -> Result<(), BuildError> {
@@ -182,16 +173,12 @@ fn export(bundle: &Bundle, out: &Path, references: &[String]) -> Result<(), Buil
     }
     for reference in references {
         let image = bundle.manifest().image(reference);
-        let image = image.ok_or_else(|| junio_bundle::BundleError::NoImage {
-            reference: reference.clone(),
-        })?;
+        let image = image.ok_or_else(|| junio_bundle::BundleError::NoImage { reference: reference.clone() })?;
         images.push((image, reference.clone()));
     }
     let file = std::fs::File::create(out).map_err(BuildError::io("create", out))?;
     let mut writer = std::io::BufWriter::with_capacity(1 << 20, file);
-    write_archive(&images, bundle, &mut writer)
-        .and_then(|()| writer.flush())
-        .map_err(BuildError::io("write", out))
+    write_archive(&images, bundle, &mut writer).and_then(|()| writer.flush()).map_err(BuildError::io("write", out))
 }
 
 /// A line of data.

@@ -21,12 +21,7 @@ pub fn compile(source: &Path, cache: &Path) -> Result<PathBuf, BuildError> {
         std::fs::create_dir_all(&directory).map_err(BuildError::io("create", &directory))?;
         let temporary = directory.join("pause.part");
         run(
-            Command::new("musl-gcc")
-                .args(flags)
-                .arg(define)
-                .arg("-o")
-                .arg(&temporary)
-                .arg(&code),
+            Command::new("musl-gcc").args(flags).arg(define).arg("-o").arg(&temporary).arg(&code),
             "install musl-tools",
         )?;
         std::fs::rename(&temporary, &path).map_err(BuildError::io("rename", &temporary))?;
@@ -45,14 +40,7 @@ mod tests {
     fn start(directory: &Path) -> Child {
         let pause = compile(Path::new("."), directory).expect("compile");
         Command::new("unshare")
-            .args([
-                "--fork",
-                "--pid",
-                "--kill-child",
-                "sh",
-                "-c",
-                "(sleep 0.2 &); exec \"$0\"",
-            ])
+            .args(["--fork", "--pid", "--kill-child", "sh", "-c", "(sleep 0.2 &); exec \"$0\""])
             .arg(&pause)
             .stdin(Stdio::null())
             .spawn()
@@ -60,11 +48,8 @@ mod tests {
     }
 
     fn children(parent: u32) -> Vec<u32> {
-        let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))
-            .unwrap_or_default();
-        text.split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .collect()
+        let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     fn until(what: &str, done: impl Fn() -> bool) {
@@ -79,28 +64,13 @@ mod tests {
     fn it_reaps_orphans_and_ends_at_once_on_sigterm() {
         let directory = tempfile::tempdir().expect("directory");
         let mut unshare = start(directory.path());
-        let name =
-            |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        until("pause runs", || {
-            children(unshare.id())
-                .first()
-                .is_some_and(|pid| name(*pid) == "pause\n")
-        });
+        let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        until("pause runs", || children(unshare.id()).first().is_some_and(|pid| name(*pid) == "pause\n"));
         let pause = children(unshare.id())[0];
-        until("the orphan is gone, not a zombie", || {
-            children(pause).is_empty()
-        });
+        until("the orphan is gone, not a zombie", || children(pause).is_empty());
         let start = Instant::now();
-        run(
-            Command::new("kill").args(["-TERM", &pause.to_string()]),
-            "kill is part of procps",
-        )
-        .expect("kill");
+        run(Command::new("kill").args(["-TERM", &pause.to_string()]), "kill is part of procps").expect("kill");
         assert!(unshare.wait().expect("wait").success());
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     }
 }

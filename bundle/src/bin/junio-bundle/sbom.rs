@@ -9,10 +9,7 @@ use crate::error::BuildError;
 use crate::inventory::Inventory;
 
 /// The content of sbom.cdx.json: the bundle's programs with their digests, the components, and which is in which.
-pub fn render(
-    inventory: &Inventory,
-    binaries: &BTreeMap<&'static str, Vec<u8>>,
-) -> Result<Vec<u8>, BuildError> {
+pub fn render(inventory: &Inventory, binaries: &BTreeMap<&'static str, Vec<u8>>) -> Result<Vec<u8>, BuildError> {
     let mut components: Vec<Value> = binaries
         .iter()
         .map(|(name, bytes)| {
@@ -22,10 +19,8 @@ pub fn render(
             })
         })
         .collect();
-    let mut contained: BTreeMap<String, Vec<&str>> = binaries
-        .keys()
-        .map(|name| (reference(name), Vec::new()))
-        .collect();
+    let mut contained: BTreeMap<String, Vec<&str>> =
+        binaries.keys().map(|name| (reference(name), Vec::new())).collect();
     for component in &inventory.components {
         let mut entry = json!({
             "type": "library", "bom-ref": component.purl, "name": component.name, "version": component.version, "purl": component.purl,
@@ -36,21 +31,14 @@ pub fn render(
         }
         components.push(entry);
         for program in &component.used_by {
-            contained
-                .entry(reference(program))
-                .or_default()
-                .push(&component.purl);
+            contained.entry(reference(program)).or_default().push(&component.purl);
         }
     }
     if contained.contains_key(&reference("xtables")) {
-        components.push(
-            json!({"type": "application", "bom-ref": reference("xtables"), "name": "xtables"}),
-        );
+        components.push(json!({"type": "application", "bom-ref": reference("xtables"), "name": "xtables"}));
     }
-    let dependencies: Vec<Value> = contained
-        .iter()
-        .map(|(program, uses)| json!({"ref": program, "dependsOn": uses}))
-        .collect();
+    let dependencies: Vec<Value> =
+        contained.iter().map(|(program, uses)| json!({"ref": program, "dependsOn": uses})).collect();
     let document = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
