@@ -391,6 +391,34 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a host whose cgroup file systems may be written"]
+    fn works_on_the_hierarchies_of_this_host() {
+        let root = format!("/junio-test-{}", std::process::id());
+        let settings = CgroupSettings { root, pod_pids_limit: Some(50), ..CgroupSettings::default() };
+        let manager = CgroupManager::detect(settings.clone()).expect("hierarchies");
+        let pod = pod(serde_json::json!({"limits": {"cpu": "500m", "memory": "64Mi"}}));
+        manager.ensure_classes(2000, None).expect("classes");
+        manager.ensure_pod(&pod).expect("created");
+        manager.ensure_pod(&pod).expect("again");
+        let values: Vec<String> = manager
+            .hierarchies
+            .iter()
+            .flat_map(|hierarchy| {
+                let dir = hierarchy.join(&settings.pod_path("u", QosClass::Guaranteed));
+                ["cpu.cfs_quota_us", "memory.limit_in_bytes", "pids.max", "memory.max"].map(|file| dir.join(file))
+            })
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .map(|text| text.trim().to_owned())
+            .collect();
+        assert!(values.contains(&(64_i64 << 20).to_string()), "{values:?}");
+        manager.remove_pod("u").expect("removed");
+        assert!(manager.pods().is_empty());
+        for hierarchy in &manager.hierarchies {
+            remove_tree(&hierarchy.join(&settings.root)).expect("cleaned up");
+        }
+    }
+
+    #[test]
     fn converts_shares_to_weights() {
         assert_eq!((weight(2), weight(1024), weight(262_144)), (1, 39, 10_000));
     }

@@ -105,7 +105,7 @@ pub fn is_node_critical(pod: &Pod) -> bool {
 /// What the scheduler counts: the greater of the app containers and the init phase, plus overhead.
 #[must_use]
 pub fn pod_requests(pod: &Pod) -> Amounts {
-    let mut result = pod_amounts(pod, |container, name| request_or_limit(container, name));
+    let mut result = pod_amounts(pod, request_or_limit);
     let own = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|own| own.requests.as_ref());
     override_by(&mut result, own);
     for (name, amount) in overhead(pod) {

@@ -168,7 +168,7 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.namespace = Some("n".to_owned());
         let spec = TokenRequestSpec { audience: None, expiration_seconds: 3600 };
-        let error = manager.token(&pod, &spec).await.err().expect("no API server");
+        let error = manager.token(&pod, &spec).await.expect_err("no API server");
         assert_eq!(error.to_string(), "token of service account n/default: this kubelet has no API server");
     }
 }
