@@ -133,7 +133,9 @@ fn without_secret(line: &str) -> String {
     let Some((key, value)) = line.split_once(':') else { return line.to_owned() };
     let name = key.trim().trim_start_matches("- ").trim_matches('"').to_lowercase();
     let secret = ["token", "tlsbootstraptoken", "certificatekey"].contains(&name.as_str())
-        || ["token", "secret", "password", "certificatekey"].iter().any(|word| value.to_lowercase().contains(&format!("{word}:")))
+        || ["token", "secret", "password", "certificatekey"]
+            .iter()
+            .any(|word| value.to_lowercase().contains(&format!("{word}:")))
         || value.to_lowercase().contains("token\":");
     if secret && !value.trim().is_empty() { format!("{key}: [REDACTED]") } else { line.to_owned() }
 }

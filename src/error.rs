@@ -19,9 +19,17 @@ pub enum CommandError {
     #[error("{0}")]
     Usage(String),
     #[error("cannot read {}", .path.display())]
-    Read { path: PathBuf, #[source] source: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot write {}", .path.display())]
-    Write { path: PathBuf, #[source] source: io::Error },
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{error}")]
     Config { source_text: Source, error: ConfigError },
     /// Values that are not allowed, with the text that they came from when there was one.
@@ -40,7 +48,11 @@ pub enum CommandError {
     #[error(transparent)]
     Pki(#[from] PkiError),
     #[error("cannot start {program}")]
-    Start { program: &'static str, #[source] source: io::Error },
+    Start {
+        program: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("the operating system gives no random numbers: {0}")]
     Random(String),
     #[error("cannot write to standard output")]
@@ -83,7 +95,9 @@ impl Hint for CommandError {
                 let command = step.command.map(|command| command.replace("FILE", &source_text.name));
                 Some(NextStep { command, ..step })
             }
-            Self::Invalid { .. } => Some(NextStep::command("junioadm config print init-defaults").because("nothing was changed on this host")),
+            Self::Invalid { .. } => Some(
+                NextStep::command("junioadm config print init-defaults").because("nothing was changed on this host"),
+            ),
             Self::UnknownPhase(_) => Some(NextStep::command("junioadm init phase --help")),
             Self::UnknownCode(_) => Some(NextStep::command("junioadm explain")),
             Self::Phase(error) => error.next_step(),
@@ -119,6 +133,7 @@ impl CommandError {
                 ErrorClass::Bug => Exit::Bug,
             },
             Self::Lab(LabError::Interrupted) => Exit::Interrupted,
+            Self::Lab(error) if error.is_usage() => Exit::Usage,
             _ if !self.expected() => Exit::Bug,
             _ => Exit::Phase,
         }

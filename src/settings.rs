@@ -61,14 +61,23 @@ pub fn init(flags: &InitFlags) -> Result<InitSettings, CommandError> {
     let token_generated = documents.init.bootstrap_tokens.iter().all(|token| token.token.is_none());
     let skip_names = if flags.skip_phases.is_empty() { &documents.init.skip_phases } else { &flags.skip_phases };
     let skip = phases(skip_names, PhaseId::INIT_NAMES)?;
-    if documents.cluster.networking.pod_subnet.is_empty() && !skip.iter().any(|phase| phase.covers(PhaseId::AddonFlannel)) {
+    if documents.cluster.networking.pod_subnet.is_empty()
+        && !skip.iter().any(|phase| phase.covers(PhaseId::AddonFlannel))
+    {
         documents.cluster.networking.pod_subnet = defaults::POD_SUBNET.into();
     }
     warnings.extend(defaults::apply(&mut documents, &facts::gather()));
     refuse_invalid(validate(&documents), source)?;
     let ignore_preflight_errors =
         ignored(&flags.ignore_preflight_errors, &documents.init.node_registration.ignore_preflight_errors)?;
-    Ok(InitSettings { documents, from_file: flags.config.is_some(), token_generated, skip, ignore_preflight_errors, warnings })
+    Ok(InitSettings {
+        documents,
+        from_file: flags.config.is_some(),
+        token_generated,
+        skip,
+        ignore_preflight_errors,
+        warnings,
+    })
 }
 
 /// What `reset` runs with.

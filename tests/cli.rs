@@ -51,11 +51,12 @@ fn help_goes_to_stdout_and_names_the_commands() {
 #[test]
 fn init_help_has_every_flag_of_kubeadm_init() {
     let help = out(&junioadm(&["init", "--help"]));
-    for flag in "apiserver-advertise-address apiserver-bind-port apiserver-cert-extra-sans cert-dir certificate-key config \
+    for flag in
+        "apiserver-advertise-address apiserver-bind-port apiserver-cert-extra-sans cert-dir certificate-key config \
                  control-plane-endpoint cri-socket dry-run feature-gates ignore-preflight-errors image-repository \
                  kubernetes-version node-name patches pod-network-cidr service-cidr service-dns-domain \
                  skip-certificate-key-print skip-phases skip-token-print token token-ttl upload-certs"
-        .split_whitespace()
+            .split_whitespace()
     {
         assert!(help.contains(&format!("--{flag} ")) || help.contains(&format!("--{flag}\n")), "--{flag} is missing");
     }
@@ -64,14 +65,18 @@ fn init_help_has_every_flag_of_kubeadm_init() {
 #[test]
 fn phase_help_lists_phases_in_order() {
     let help = out(&junioadm(&["init", "phase", "--help"]));
-    let places: Vec<usize> =
-        ["preflight", "/apiserver-kubelet-client", "wait-control-plane", "/flannel"].iter().map(|name| help.find(name).expect(name)).collect();
+    let places: Vec<usize> = ["preflight", "/apiserver-kubelet-client", "wait-control-plane", "/flannel"]
+        .iter()
+        .map(|name| help.find(name).expect(name))
+        .collect();
     assert!(places.is_sorted(), "{places:?}");
 }
 
 #[test]
 fn wrong_usage_ends_with_two() {
-    for arguments in [&["banana"][..], &["init", "--banana"], &["init", "--token", "short"], &["token", "delete"], &["lab", "down"]] {
+    for arguments in
+        [&["banana"][..], &["init", "--banana"], &["init", "--token", "short"], &["token", "delete"], &["lab", "down"]]
+    {
         let output = junioadm(arguments);
         assert_eq!((code(&output), out(&output).as_str()), (2, ""), "{arguments:?}");
     }
@@ -90,7 +95,13 @@ fn version_has_all_forms() {
 
 #[test]
 fn printed_defaults_are_valid_input() {
-    let printed = out(&junioadm(&["config", "print", "init-defaults", "--component-configs", "KubeletConfiguration,KubeProxyConfiguration"]));
+    let printed = out(&junioadm(&[
+        "config",
+        "print",
+        "init-defaults",
+        "--component-configs",
+        "KubeletConfiguration,KubeProxyConfiguration",
+    ]));
     assert_eq!(printed.matches("\nkind: ").count(), 4, "{printed}");
     for kind in ["init-defaults", "join-defaults", "reset-defaults", "upgrade-defaults"] {
         let printed = out(&junioadm(&["config", "print", kind]));
@@ -101,11 +112,18 @@ fn printed_defaults_are_valid_input() {
 
 #[test]
 fn a_misspelt_field_is_shown_with_its_line() {
-    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking:\n  podSubnets: 10.244.0.0/16\n";
+    let text =
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking:\n  podSubnets: 10.244.0.0/16\n";
     let output = with_input(&["config", "validate", "--config", "-"], text);
     assert_eq!(code(&output), 2);
     let shown = err(&output);
-    for part in ["did you mean \"podSubnet\"?", "--> -:4:3", "4 |   podSubnets: 10.244.0.0/16", "JUNIO-CONFIG-UNKNOWN-FIELD", "next: "] {
+    for part in [
+        "did you mean \"podSubnet\"?",
+        "--> -:4:3",
+        "4 |   podSubnets: 10.244.0.0/16",
+        "JUNIO-CONFIG-UNKNOWN-FIELD",
+        "next: ",
+    ] {
         assert!(shown.contains(part), "{part} is missing in:\n{shown}");
     }
 }
@@ -117,7 +135,9 @@ fn all_wrong_values_are_shown_at_once_each_with_its_line() {
     let output = with_input(&["init", "--dry-run", "--config", "-"], text);
     assert_eq!(code(&output), 2);
     let shown = err(&output);
-    for part in ["3 mistakes", "overlaps the service subnet", "--> -:4:3", "--> -:6:1", "--> -:10:20", "JUNIO-CONFIG-INVALID"] {
+    for part in
+        ["3 mistakes", "overlaps the service subnet", "--> -:4:3", "--> -:6:1", "--> -:10:20", "JUNIO-CONFIG-INVALID"]
+    {
         assert!(shown.contains(part), "{part} is missing in:\n{shown}");
     }
 }
@@ -135,7 +155,10 @@ fn errors_are_json_where_output_is() {
     assert_eq!(code(&output), 2);
     let shown = err(&output);
     let last: Value = serde_json::from_str(shown.lines().last().expect("a line")).expect("JSON");
-    assert_eq!((&last["type"], &last["code"], &last["exitCode"]), (&"error".into(), &"JUNIO-CONFIG-KIND".into(), &2.into()));
+    assert_eq!(
+        (&last["type"], &last["code"], &last["exitCode"]),
+        (&"error".into(), &"JUNIO-CONFIG-KIND".into(), &2.into())
+    );
     assert_eq!(last["problems"][0]["line"], 2);
 }
 
@@ -145,9 +168,16 @@ fn flags_that_a_file_says_itself_cannot_stand_beside_it() {
     assert_eq!(code(&output), 2);
     // the file does not exist, which is found first; with one that does, the mix is refused
     let text = out(&junioadm(&["config", "print", "init-defaults"]));
-    let mixed = with_input(&["init", "--config", "-", "--pod-network-cidr", "10.0.0.0/16", "--token-ttl", "1h", "--dry-run"], &text);
+    let mixed = with_input(
+        &["init", "--config", "-", "--pod-network-cidr", "10.0.0.0/16", "--token-ttl", "1h", "--dry-run"],
+        &text,
+    );
     assert_eq!(code(&mixed), 2);
-    assert!(err(&mixed).contains("can not mix '--config' with arguments [pod-network-cidr token-ttl]"), "{}", err(&mixed));
+    assert!(
+        err(&mixed).contains("can not mix '--config' with arguments [pod-network-cidr token-ttl]"),
+        "{}",
+        err(&mixed)
+    );
 }
 
 #[test]
@@ -155,7 +185,11 @@ fn an_old_version_is_refused_and_can_be_migrated() {
     let old = "apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\napiServer:\n  timeoutForControlPlane: 6m0s\n  extraArgs:\n    v: \"4\"\n";
     let refused = with_input(&["init", "--dry-run", "--config", "-"], old);
     assert_eq!(code(&refused), 2);
-    assert!(err(&refused).contains("JUNIO-CONFIG-OLD-VERSION") && err(&refused).contains("config migrate"), "{}", err(&refused));
+    assert!(
+        err(&refused).contains("JUNIO-CONFIG-OLD-VERSION") && err(&refused).contains("config migrate"),
+        "{}",
+        err(&refused)
+    );
     let migrated = with_input(&["config", "migrate", "--old-config", "-"], old);
     assert_eq!(code(&migrated), 0, "{}", err(&migrated));
     assert!(out(&migrated).contains("controlPlaneComponentHealthCheck: 6m0s"), "{}", out(&migrated));
@@ -187,7 +221,11 @@ fn generated_secrets_have_the_right_form_and_differ() {
 
 #[test]
 fn unknown_phases_are_refused_before_anything_happens() {
-    for arguments in [&["init", "--skip-phases", "banana"][..], &["init", "phase", "certs", "banana"], &["reset", "--skip-phases", "certs"]] {
+    for arguments in [
+        &["init", "--skip-phases", "banana"][..],
+        &["init", "phase", "certs", "banana"],
+        &["reset", "--skip-phases", "certs"],
+    ] {
         let output = junioadm(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}");
         assert!(err(&output).contains("invalid phase name"), "{}", err(&output));
@@ -220,7 +258,11 @@ fn completion_scripts_are_made() {
 
 #[test]
 fn a_closed_pipe_is_no_error() {
-    let mut child = command(&["config", "print", "init-defaults"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+    let mut child = command(&["config", "print", "init-defaults"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("ends");
     assert_eq!((code(&output), err(&output).as_str()), (0, ""));

@@ -19,12 +19,13 @@ fn sources(directory: &Path, into: &mut String) {
     }
 }
 
-/// Codes appear as `Code("NAME")`, or as the arms of a `Code(match ... { ... => "NAME" })`.
+/// Codes appear as `Code("NAME")`, as the second argument of a preflight verdict, or as the arms of a `Code(match ... { ... => "NAME" })`.
 fn codes(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices("Code(") {
         let rest = &text[at + 5..];
-        let inside = if rest.starts_with('"') { &rest[..rest[1..].find('"').expect("closed") + 2] } else { balanced(rest) };
+        let inside =
+            if rest.starts_with('"') { &rest[..rest[1..].find('"').expect("closed") + 2] } else { balanced(rest) };
         let is_match = rest.starts_with("match ");
         if !rest.starts_with('"') && !is_match {
             continue;
@@ -33,6 +34,16 @@ fn codes(text: &str) -> BTreeSet<String> {
             if !part.is_empty() && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-') {
                 found.insert(format!("JUNIO-{part}"));
             }
+        }
+    }
+    // A preflight check's verdict takes check name and code, both as text; names of checks are never all capitals but CRI.
+    for call in ["Verdict::error(", "Verdict::warning("] {
+        for (at, _) in text.match_indices(call) {
+            let literals = balanced(&text[at + call.len()..]).split('"').skip(1).step_by(2);
+            let codes = literals.filter(|part| {
+                part.len() > 3 && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
+            });
+            found.extend(codes.map(|code| format!("JUNIO-{code}")));
         }
     }
     found

@@ -109,7 +109,14 @@ mod tests {
 
     #[test]
     fn malformed_tokens_are_refused() {
-        for text in ["", "abcdef", "abcdef.0123456789abcde", "ABCDEF.0123456789abcdef", "abcdef.0123456789abcdef ", "abcde.0123456789abcdef0"] {
+        for text in [
+            "",
+            "abcdef",
+            "abcdef.0123456789abcde",
+            "ABCDEF.0123456789abcdef",
+            "abcdef.0123456789abcdef ",
+            "abcde.0123456789abcdef0",
+        ] {
             assert!(text.parse::<Token>().is_err(), "{text:?}");
         }
     }

@@ -1,7 +1,9 @@
 //! Strict loading: every mistake is found at its line and column.
 
 use junio_api::Hint;
-use junio_api::config::{ConfigError, HostFacts, InitDocuments, Kind, Place, defaults, load, load_init, locate, validate};
+use junio_api::config::{
+    ConfigError, HostFacts, InitDocuments, Kind, Place, defaults, load, load_init, locate, validate,
+};
 use proptest::prelude::*;
 
 const HEADER: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n";
@@ -24,7 +26,9 @@ fn an_unknown_field_is_named_with_its_place_and_a_suggestion() {
 
 #[test]
 fn line_numbers_are_those_of_the_whole_text() {
-    let text = format!("# a comment\n---\n{HEADER}---\n\n---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nnodeRegistration:\n  nam: x\n");
+    let text = format!(
+        "# a comment\n---\n{HEADER}---\n\n---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nnodeRegistration:\n  nam: x\n"
+    );
     let found = error(&text);
     assert_eq!(found.place, place(11, 3));
     assert!(found.to_string().contains("did you mean \"name\""), "{found}");
@@ -60,7 +64,8 @@ fn the_same_kind_twice_is_refused() {
 fn unknown_and_old_kinds_are_told_apart() {
     assert_eq!(error("apiVersion: v1\nkind: Pod\n").code().to_string(), "JUNIO-CONFIG-KIND");
     assert_eq!(error("apiVersion: kubeadm.k8s.io/v1\nkind: Banana\n").code().to_string(), "JUNIO-CONFIG-KIND");
-    let old = error("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\napiServer: {extraArgs: {v: \"4\"}}\n");
+    let old =
+        error("apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\napiServer: {extraArgs: {v: \"4\"}}\n");
     assert_eq!(old.code().to_string(), "JUNIO-CONFIG-OLD-VERSION");
     assert!(old.next_step().and_then(|s| s.command).is_some_and(|c| c.contains("migrate")));
     assert_eq!(error("# nothing\n---\nfoo: bar\n").place, place(3, 1));
@@ -105,7 +110,11 @@ fn fields_can_be_located_after_loading() {
 }
 
 fn facts() -> HostFacts {
-    HostFacts { hostname: "Node-1\n".into(), default_address: "192.0.2.7".parse().ok(), token: junio_api::Token::generate() }
+    HostFacts {
+        hostname: "Node-1\n".into(),
+        default_address: "192.0.2.7".parse().ok(),
+        token: junio_api::Token::generate(),
+    }
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -137,7 +146,10 @@ fn each_rule_finds_its_mistake() {
         ("controlPlaneEndpoint: Upper.Example", "small letters"),
         ("controlPlaneEndpoint: 'lb.example:99999'", "not a port"),
         ("kubernetesVersion: v1.35.0", "carries v1.36.3 only"),
-        ("etcd: {local: {dataDir: /x}, external: {endpoints: ['https://a:2379'], caFile: /c, certFile: /d, keyFile: /e}}", "exclude"),
+        (
+            "etcd: {local: {dataDir: /x}, external: {endpoints: ['https://a:2379'], caFile: /c, certFile: /d, keyFile: /e}}",
+            "exclude",
+        ),
         ("etcd: {external: {endpoints: ['http://a:2379'], caFile: /c, certFile: /d, keyFile: /e}}", "https://"),
         ("etcd: {external: {endpoints: [], caFile: '', certFile: '/x', keyFile: ''}}", "belong together"),
         ("etcd: {local: {dataDir: relative}}", "absolute"),
@@ -167,7 +179,10 @@ fn each_rule_of_init_finds_its_mistake() {
         ("localAPIEndpoint: {advertiseAddress: 127.0.0.1}", "other hosts"),
         ("localAPIEndpoint: {advertiseAddress: here}", "not an IP"),
         ("certificateKey: abc", "64 hexadecimal"),
-        ("bootstrapTokens: [{token: abcdef.0123456789abcdef, ttl: 1h, expires: 2027-01-01T00:00:00Z}]", "exclude each other"),
+        (
+            "bootstrapTokens: [{token: abcdef.0123456789abcdef, ttl: 1h, expires: 2027-01-01T00:00:00Z}]",
+            "exclude each other",
+        ),
         ("bootstrapTokens: [{usages: [eating]}]", "unknown usage"),
         ("bootstrapTokens: [{groups: [system:masters]}]", "no bootstrap group"),
         ("bootstrapTokens: [{token: abcdef.0123456789abcdef}, {token: abcdef.0123456789abcdee}]", "used twice"),

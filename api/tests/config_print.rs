@@ -10,7 +10,11 @@ fn accepted() -> [(&'static str, Value, &'static str); 3] {
     [
         ("nodeRegistration.criSocket", docker.clone(), "junioadm drives Docker Engine, not a CRI socket"),
         ("criSocket", docker, "as above, in ResetConfiguration"),
-        ("kubernetesVersion", json!("v1.36.3"), "the one version that the bundle carries; kubeadm prints its oldest patch release"),
+        (
+            "kubernetesVersion",
+            json!("v1.36.3"),
+            "the one version that the bundle carries; kubeadm prints its oldest patch release",
+        ),
     ]
 }
 
@@ -61,7 +65,10 @@ fn init_defaults_are_kubeadms() {
 #[test]
 fn join_reset_and_upgrade_defaults_are_kubeadms() {
     let join = Documents { join: Some(samples::join("hostname").join), ..Documents::default() };
-    check(&include_str!("reference/join-defaults.yaml").replace("HOSTNAME", "hostname"), &join.to_values().expect("emits"));
+    check(
+        &include_str!("reference/join-defaults.yaml").replace("HOSTNAME", "hostname"),
+        &join.to_values().expect("emits"),
+    );
     let reset = Documents { reset: Some(samples::reset()), ..Documents::default() };
     check(include_str!("reference/reset-defaults.yaml"), &reset.to_values().expect("emits"));
     let upgrade = Documents { upgrade: Some(samples::upgrade()), ..Documents::default() };
@@ -80,7 +87,6 @@ fn what_kubeadm_prints_is_read_and_printed_again() {
         assert_eq!(documents.to_values().expect("emits"), values(reference));
     }
 }
-
 
 #[test]
 fn a_user_document_wins_over_the_defaults_key_by_key() {

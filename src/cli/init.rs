@@ -10,7 +10,7 @@ use junio_phases::PhaseId;
 use super::RunOutput;
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_long_help = phases_help())]
+#[command(args_conflicts_with_subcommands = true, after_help = phases_help())]
 pub struct InitCommand {
     #[command(flatten)]
     pub args: InitArgs,

@@ -27,23 +27,20 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 
 const WORKFLOW: &str = "\
-A cluster from two machines, one control plane and one worker:
+A cluster on this machine:
+    junioadm init
+    export KUBECONFIG=/etc/kubernetes/admin.conf
+    kubectl get nodes
 
-  On the first machine:
-      junioadm init
+Away with it:
+    junioadm reset
 
-  To use the cluster from there:
-      export KUBECONFIG=/etc/kubernetes/admin.conf
-      kubectl get nodes
+A cluster in a throw-away host, this machine left as it is:
+    junioadm lab up demo
+    junioadm lab down demo
 
-  To start again:
-      junioadm reset
-
-  On one machine, in a throw-away host:
-      junioadm lab up demo
-
-Flags, phases and configuration files are kubeadm's. Docker Engine is the container runtime; images, kubelet and network
-come in the bundle, so no package, registry or internet access is needed.";
+Flags, phases and configuration files are kubeadm's. Docker Engine is the container runtime. Images,
+kubelet and network come in the bundle, so no package, registry or internet access is needed.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -54,14 +51,22 @@ come in the bundle, so no package, registry or internet access is needed.";
     propagate_version = false,
     subcommand_required = true,
     arg_required_else_help = true,
-    max_term_width = 110
+    max_term_width = 120
 )]
 pub struct Cli {
     /// Change the root directory to this path before anything else
-    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
     pub rootfs: Option<PathBuf>,
     /// Level of log lines on stderr: 1 info, 4 debug, 7 trace
-    #[arg(short = 'v', long = "v", global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        short = 'v',
+        long = "v",
+        global = true,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
     pub verbosity: u8,
     #[command(subcommand)]
     pub command: Command,
@@ -102,6 +107,12 @@ pub enum Command {
     Version {
         #[arg(short, long, value_enum, default_value_t = VersionOutput::Text)]
         output: VersionOutput,
+    },
+    /// Keep a service of this host running where systemd is not process 1; started by init, not by people
+    #[command(hide = true)]
+    Supervise {
+        /// For example junio-kubelet
+        name: String,
     },
     /// Print a shell completion script
     Completion {

@@ -46,7 +46,8 @@ fn text(report: &ExpiryReport) -> String {
         .iter()
         .map(|row| [start(row), vec![row.authority.unwrap_or_default().to_owned(), external(row)]].concat())
         .collect();
-    let authorities: Vec<Vec<String>> = report.authorities.iter().map(|row| [start(row), vec![external(row)]].concat()).collect();
+    let authorities: Vec<Vec<String>> =
+        report.authorities.iter().map(|row| [start(row), vec![external(row)]].concat()).collect();
     table::render(&["CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "CERTIFICATE AUTHORITY", "EXTERNALLY MANAGED"], &leaves)
         + "\n"
         + &table::render(&["CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED"], &authorities)

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use junio_api::config::component::{kube_proxy_configuration, kubelet_configuration};
 use junio_api::config::{
-    ClusterConfiguration, Documents, HostFacts, InitDocuments, defaults, emit, load, samples, validate, validate::validate_reset,
+    ClusterConfiguration, Documents, HostFacts, InitDocuments, defaults, emit, load, samples, validate,
+    validate::validate_reset,
 };
 use junio_api::images::{DEFAULT_REPOSITORY, Image};
 use junio_api::yaml;
@@ -39,7 +40,9 @@ fn print(kind: DefaultsKind, components: &[ComponentKind]) -> Result<String, Com
     }
     let documents = match kind {
         DefaultsKind::InitDefaults => Documents::from(samples::init()),
-        DefaultsKind::JoinDefaults => Documents { join: Some(samples::join(&facts::hostname()).join), ..Documents::default() },
+        DefaultsKind::JoinDefaults => {
+            Documents { join: Some(samples::join(&facts::hostname()).join), ..Documents::default() }
+        }
         DefaultsKind::ResetDefaults => Documents { reset: Some(samples::reset()), ..Documents::default() },
         DefaultsKind::UpgradeDefaults => Documents { upgrade: Some(samples::upgrade()), ..Documents::default() },
     };

@@ -76,7 +76,9 @@ fn text(report: &InitReport, only: Option<PhaseId>) -> String {
         "\nThe pod network was left out. The node becomes Ready when one is installed:\n\n  junioadm init phase addon flannel\n".into()
     };
     let join = join.map_or_else(String::new, |command| {
-        format!("\nThen you can join any number of worker nodes by running the following on each as root:\n\n{command}\n")
+        format!(
+            "\nThen you can join any number of worker nodes by running the following on each as root:\n\n{command}\n"
+        )
     });
     format!(
         "

@@ -41,7 +41,8 @@ fn user(args: &UserArgs, documents: &InitDocuments) -> Result<String, CommandErr
         validity: args.validity_period.0,
         start: SystemTime::now(),
     };
-    let algorithm: KeyAlgorithm = cluster.algorithm().name().parse().map_err(|e| CommandError::Usage(format!("{e}")))?;
+    let algorithm: KeyAlgorithm =
+        cluster.algorithm().name().parse().map_err(|e| CommandError::Usage(format!("{e}")))?;
     let pool = KeyPool::start(algorithm, 1);
     let config = for_user(&args.client_name, &args.org, &params, Path::new(&cluster.certificates_dir), &pool)?;
     Ok(config.to_yaml()?.expose().clone())

@@ -10,9 +10,12 @@ use crate::settings::Source;
 
 pub fn run(old: &Path, new: Option<&Path>, printer: &Printer) -> Result<(), CommandError> {
     let source = Source::read(old)?;
-    let text = migrate::to_v1beta4(&source.text).map_err(|error| CommandError::Config { source_text: source.clone(), error })?;
+    let text = migrate::to_v1beta4(&source.text)
+        .map_err(|error| CommandError::Config { source_text: source.clone(), error })?;
     match new {
-        Some(path) => std::fs::write(path, text).map_err(|source| CommandError::Write { path: path.to_owned(), source }),
+        Some(path) => {
+            std::fs::write(path, text).map_err(|source| CommandError::Write { path: path.to_owned(), source })
+        }
         None => {
             printer.out(&text);
             Ok(())

@@ -9,6 +9,7 @@ mod lab;
 mod migrate;
 mod preflight;
 mod reset;
+mod supervise;
 mod table;
 mod token;
 mod version;
@@ -36,7 +37,8 @@ pub fn run(cli: Cli, printer: &Printer) -> Exit {
     let log = start_log(&cli);
     let output = cli.command.run_output();
     let outcome = dispatch(cli.command, printer);
-    let outcome = outcome.and_then(|exit| printer.take_failure().map_or(Ok(exit), |error| Err(CommandError::Stdout(error))));
+    let outcome =
+        outcome.and_then(|exit| printer.take_failure().map_or(Ok(exit), |error| Err(CommandError::Stdout(error))));
     let exit = match &outcome {
         Ok(exit) => *exit,
         Err(error) => {
@@ -65,6 +67,7 @@ fn dispatch(command: Command, printer: &Printer) -> Result<Exit, CommandError> {
         Command::Lab(command) => lab::run(command, printer),
         Command::Explain { code } => explain::run(code.as_deref(), printer),
         Command::Version { output } => version::run(output, printer),
+        Command::Supervise { name } => supervise::run(&name, printer),
         Command::Completion { shell } => {
             printer.out(&cli::completion(shell));
             Ok(Exit::Ok)

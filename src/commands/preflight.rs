@@ -26,7 +26,8 @@ pub fn run(args: PreflightArgs, printer: &Printer) -> Result<Exit, CommandError>
     })?;
     match args.output {
         RunOutput::Text => printer.out(&format!("{} checks passed, {} warned", report.checks, report.warnings)),
-        RunOutput::Json => printer.out(&pretty(&json!({ "kind": "PreflightReport", "checks": report.checks, "warnings": report.warnings }))),
+        RunOutput::Json => printer
+            .out(&pretty(&json!({ "kind": "PreflightReport", "checks": report.checks, "warnings": report.warnings }))),
     }
     Ok(Exit::Ok)
 }

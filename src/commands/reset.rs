@@ -42,7 +42,10 @@ fn ask(printer: &Printer) -> Result<(), CommandError> {
     printer.err("[reset] WARNING: Changes made to this host by 'junioadm init' will be reverted.");
     printer.err("[reset] Are you sure you want to proceed? [y/N]: ");
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|source| CommandError::Read { path: "standard input".into(), source })?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|source| CommandError::Read { path: "standard input".into(), source })?;
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(CommandError::Usage("reset was not confirmed; nothing was changed (--force does not ask)".into())),

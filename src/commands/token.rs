@@ -39,17 +39,21 @@ pub fn run(args: TokenArgs, printer: &Printer) -> Result<Exit, CommandError> {
 /// Where kubectl would look, then the administrator's own file.
 fn find_kubeconfig() -> PathBuf {
     let from_environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let of_user = std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config")).filter(|path| path.exists());
+    let of_user =
+        std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config")).filter(|path| path.exists());
     from_environment.or(of_user).unwrap_or_else(|| Layout::default().admin_conf())
 }
 
 fn create(args: CreateArgs, kubeconfig: &Path, printer: &Printer) -> Result<(), CommandError> {
-    let given = args.token.map(|text| text.parse::<Token>()).transpose().map_err(|e| CommandError::Usage(e.to_string()))?;
+    let given =
+        args.token.map(|text| text.parse::<Token>()).transpose().map_err(|e| CommandError::Usage(e.to_string()))?;
     if let Some(usage) = args.usages.iter().find(|usage| !is_token_usage(usage)) {
         return Err(CommandError::Usage(format!("unknown usage {usage:?}, expected signing or authentication")));
     }
     if let Some(group) = args.groups.iter().find(|group| !is_bootstrap_group(group)) {
-        return Err(CommandError::Usage(format!("{group:?} is no bootstrap group, it must start with system:bootstrappers:")));
+        return Err(CommandError::Usage(format!(
+            "{group:?} is no bootstrap group, it must start with system:bootstrappers:"
+        )));
     }
     let token = given.unwrap_or_else(Token::generate);
     let mut wanted = BootstrapToken {
@@ -96,7 +100,11 @@ fn delete(wanted: &[String], kubeconfig: &Path, printer: &Printer) -> Result<Exi
         Ok(outcomes)
     })?;
     for (id, deleted) in outcomes {
-        printer.out(&if deleted { format!("bootstrap token {id:?} deleted") } else { format!("there was no bootstrap token {id:?}") });
+        printer.out(&if deleted {
+            format!("bootstrap token {id:?} deleted")
+        } else {
+            format!("there was no bootstrap token {id:?}")
+        });
     }
     Ok(Exit::Ok)
 }

@@ -34,7 +34,14 @@ impl Bars {
         bar.set_position(done);
     }
 
-    pub fn waiting(&mut self, screen: &MultiProgress, phase: PhaseId, what: &str, deadline: &str, blocked_by: Option<&str>) {
+    pub fn waiting(
+        &mut self,
+        screen: &MultiProgress,
+        phase: PhaseId,
+        what: &str,
+        deadline: &str,
+        blocked_by: Option<&str>,
+    ) {
         let bar = self.bars.entry((phase, what.to_owned())).or_insert_with(|| {
             let bar = screen.add(ProgressBar::new_spinner());
             bar.set_style(style("[{prefix}] {spinner} {msg} ({elapsed})"));

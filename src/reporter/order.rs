@@ -60,7 +60,11 @@ mod tests {
         order.started(PhaseId::EtcdLocal);
         assert_eq!(order.line(PhaseId::EtcdLocal, "etcd".into()), None);
         assert_eq!(order.line(PhaseId::CertsCa, "ca".into()), Some("ca".into()));
-        assert_eq!(order.line(PhaseId::Images, "images".into()), Some("images".into()), "images hold nobody and wait for nobody");
+        assert_eq!(
+            order.line(PhaseId::Images, "images".into()),
+            Some("images".into()),
+            "images hold nobody and wait for nobody"
+        );
         assert_eq!(order.finished(PhaseId::EtcdLocal), Vec::<String>::new());
         assert_eq!(order.finished(PhaseId::CertsCa), ["etcd"]);
     }
@@ -73,7 +77,11 @@ mod tests {
         order.started(PhaseId::EtcdLocal);
         assert_eq!(order.line(PhaseId::KubeconfigAdmin, "1".into()), None);
         assert_eq!(order.line(PhaseId::EtcdLocal, "2".into()), None);
-        assert_eq!(order.finished(PhaseId::CertsCa), ["1"], "what the next phase has said comes out, the one after it waits on");
+        assert_eq!(
+            order.finished(PhaseId::CertsCa),
+            ["1"],
+            "what the next phase has said comes out, the one after it waits on"
+        );
         assert_eq!(order.line(PhaseId::KubeconfigAdmin, "1b".into()), Some("1b".into()));
         assert_eq!(order.finished(PhaseId::KubeconfigAdmin), ["2"]);
     }

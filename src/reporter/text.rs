@@ -47,8 +47,12 @@ impl TextReporter {
         let before = state.waits.insert((phase, what.to_owned()), blocked.clone());
         let text = match (&before, &blocked) {
             (None, None) => format!("[{}] Waiting for {what}. This can take up to {deadline}", phase.bracket()),
-            (None, Some(by)) => format!("[{}] Waiting for {what}. This can take up to {deadline}; blocked by: {by}", phase.bracket()),
-            (Some(then), Some(by)) if then.as_ref() != Some(by) => format!("[{}] Still waiting for {what}, blocked by: {by}", phase.bracket()),
+            (None, Some(by)) => {
+                format!("[{}] Waiting for {what}. This can take up to {deadline}; blocked by: {by}", phase.bracket())
+            }
+            (Some(then), Some(by)) if then.as_ref() != Some(by) => {
+                format!("[{}] Still waiting for {what}, blocked by: {by}", phase.bracket())
+            }
             _ => return,
         };
         self.show(state.order.line(phase, text));
@@ -85,7 +89,9 @@ impl Reporter for TextReporter {
                 let line = state.order.line(*phase, line);
                 self.show(line);
             }
-            Event::Warning { check: Some(check), text, .. } => self.printer.err(&format!("\t[WARNING {check}]: {text}")),
+            Event::Warning { check: Some(check), text, .. } => {
+                self.printer.err(&format!("\t[WARNING {check}]: {text}"))
+            }
             Event::Warning { text, .. } => self.printer.err(&format!("warning: {text}")),
             // The error at the end shows all of them with their repair.
             _ => {}

@@ -54,7 +54,12 @@ document! {
 
 impl From<Taint> for core::Taint {
     fn from(taint: Taint) -> Self {
-        Self { key: taint.key, value: Some(taint.value).filter(|v| !v.is_empty()), effect: taint.effect, time_added: None }
+        Self {
+            key: taint.key,
+            value: Some(taint.value).filter(|v| !v.is_empty()),
+            effect: taint.effect,
+            time_added: None,
+        }
     }
 }
 

@@ -28,7 +28,11 @@ pub(super) const KUBE_PROXY_API: &str = "kubeproxy.config.k8s.io/v1alpha1";
 /// What kubeadm sets in every kubelet's configuration, the user's document laid over it. All of it is the same on every
 /// node, so it is what the ConfigMap `kubelet-config` holds; `cgroup_driver` is the container engine's.
 #[must_use]
-pub fn kubelet_configuration(cluster: &ClusterConfiguration, user: Option<&ComponentConfig>, cgroup_driver: &str) -> Value {
+pub fn kubelet_configuration(
+    cluster: &ClusterConfiguration,
+    user: Option<&ComponentConfig>,
+    cgroup_driver: &str,
+) -> Value {
     let certificates_dir = &cluster.certificates_dir;
     let defaults = json!({
         "authentication": {
@@ -71,7 +75,11 @@ pub fn kubelet_configuration(cluster: &ClusterConfiguration, user: Option<&Compo
 
 /// What kubeadm sets in kube-proxy's configuration, the user's document laid over it.
 #[must_use]
-pub fn kube_proxy_configuration(init: &InitConfiguration, cluster: &ClusterConfiguration, user: Option<&ComponentConfig>) -> Value {
+pub fn kube_proxy_configuration(
+    init: &InitConfiguration,
+    cluster: &ClusterConfiguration,
+    user: Option<&ComponentConfig>,
+) -> Value {
     let bind_address = if init.local_api_endpoint.advertise_address.contains(':') { "::" } else { "0.0.0.0" };
     let defaults = json!({
         "bindAddress": bind_address,

@@ -112,7 +112,11 @@ fn cluster(cluster: &mut ClusterConfiguration) {
         set(&mut local.data_dir, ETCD_DATA_DIR);
     }
     let ecdsa = cluster.feature_gates.get("PublicKeysECDSA") == Some(&true);
-    cluster.encryption_algorithm.get_or_insert(if ecdsa { EncryptionAlgorithm::EcdsaP256 } else { EncryptionAlgorithm::Rsa2048 });
+    cluster.encryption_algorithm.get_or_insert(if ecdsa {
+        EncryptionAlgorithm::EcdsaP256
+    } else {
+        EncryptionAlgorithm::Rsa2048
+    });
     cluster.certificate_validity_period.get_or_insert(GoDuration::from_secs(8_760 * 3600));
     cluster.ca_certificate_validity_period.get_or_insert(GoDuration::from_secs(87_600 * 3600));
 }
@@ -126,7 +130,9 @@ fn set(field: &mut String, default: &str) {
 /// Labels such as `stable-1` mean the version that this junioadm carries; a missing `v` is added.
 fn kubernetes_version(text: &str) -> String {
     match text {
-        "" | "stable" | "stable-1" | "stable-1.36" | "latest" | "latest-1" | "latest-1.36" => versions::KUBERNETES.into(),
+        "" | "stable" | "stable-1" | "stable-1.36" | "latest" | "latest-1" | "latest-1.36" => {
+            versions::KUBERNETES.into()
+        }
         v if v.starts_with(|c: char| c.is_ascii_digit()) => format!("v{v}"),
         v => v.into(),
     }
@@ -145,7 +151,9 @@ fn control_plane_endpoint(documents: &mut InitDocuments) -> Option<Warning> {
             None
         }
         (_, Some(given)) if given != port.to_string() => Some(Warning {
-            text: format!("controlPlaneEndpoint uses port {given}, the API server listens on {port}: something must forward it"),
+            text: format!(
+                "controlPlaneEndpoint uses port {given}, the API server listens on {port}: something must forward it"
+            ),
             place: None,
         }),
         _ => None,
@@ -175,7 +183,11 @@ impl InitDocuments {
     /// defaults applied.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        if self.cluster.control_plane_endpoint.is_empty() { self.local_endpoint() } else { self.cluster.control_plane_endpoint.clone() }
+        if self.cluster.control_plane_endpoint.is_empty() {
+            self.local_endpoint()
+        } else {
+            self.cluster.control_plane_endpoint.clone()
+        }
     }
 
     /// `HOST:PORT` of this host's API server. Needs defaults applied.

@@ -172,7 +172,8 @@ fn kind_of(part: &Part) -> Result<(Kind, Place), ConfigError> {
     Kind::parse(&api_version.value, &kind.value).map(|found| (found, place)).ok_or_else(|| {
         let old = api_version.value.starts_with("kubeadm.k8s.io/") && Kind::parse(KUBEADM_API, &kind.value).is_some();
         let (api_version, kind) = (api_version.value, kind.value);
-        let problem = if old { Problem::OldVersion { api_version, kind } } else { Problem::UnknownKind { api_version, kind } };
+        let problem =
+            if old { Problem::OldVersion { api_version, kind } } else { Problem::UnknownKind { api_version, kind } };
         ConfigError::new(problem, Some(place))
     })
 }

@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused_with_its_line() {
-        let refused = to_v1beta4("\n\napiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\nbanana: 1\n").expect_err("unknown");
+        let refused = to_v1beta4("\n\napiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\nbanana: 1\n")
+            .expect_err("unknown");
         assert_eq!(refused.place.map(|p| p.line), Some(3));
         assert!(refused.to_string().contains("banana"));
         assert!(to_v1beta4("apiVersion: kubeadm.k8s.io/v1beta3\nkind: Banana\n").is_err());

@@ -19,10 +19,19 @@ pub(super) fn check(p: &mut Problems, networking: &Networking) {
     let services = subnets(p, "networking.serviceSubnet", &networking.service_subnet);
     for net in &services {
         if host_bits(net) < 4 {
-            p.add("networking.serviceSubnet", format!("{net} is too small: at least 10 addresses are needed, so /{} or larger", net.max_prefix_len() - 4));
+            p.add(
+                "networking.serviceSubnet",
+                format!(
+                    "{net} is too small: at least 10 addresses are needed, so /{} or larger",
+                    net.max_prefix_len() - 4
+                ),
+            );
         }
         if host_bits(net) > 20 {
-            p.add("networking.serviceSubnet", format!("{net} is too large: at most 20 host bits, so /{} or smaller", net.max_prefix_len() - 20));
+            p.add(
+                "networking.serviceSubnet",
+                format!("{net} is too large: at most 20 host bits, so /{} or smaller", net.max_prefix_len() - 20),
+            );
         }
     }
     if networking.pod_subnet.is_empty() {
@@ -34,7 +43,13 @@ pub(super) fn check(p: &mut Problems, networking: &Networking) {
         if net.prefix_len() > mask {
             p.add("networking.podSubnet", format!("{net} is too small: each node takes a /{mask} of it"));
         } else if mask - net.prefix_len() > 16 {
-            p.add("networking.podSubnet", format!("{net} is too large: a node's /{mask} can be at most 16 bits below it, so /{} or smaller", mask - 16));
+            p.add(
+                "networking.podSubnet",
+                format!(
+                    "{net} is too large: a node's /{mask} can be at most 16 bits below it, so /{} or smaller",
+                    mask - 16
+                ),
+            );
         }
     }
     for pod in &pods {

@@ -114,7 +114,9 @@ fn bootstrap_token(p: &mut Problems, path: &str, token: &BootstrapToken) {
     }
     for (i, group) in token.groups.iter().enumerate() {
         p.require(is_bootstrap_group(group), &format!("{path}.groups[{i}]"), || {
-            format!("{group:?} is no bootstrap group: it must start with system:bootstrappers: and hold a-z, 0-9, - and :")
+            format!(
+                "{group:?} is no bootstrap group: it must start with system:bootstrappers: and hold a-z, 0-9, - and :"
+            )
         });
     }
 }
@@ -141,9 +143,11 @@ fn node(p: &mut Problems, node: &NodeRegistration) {
     });
     socket(p, "nodeRegistration.criSocket", &node.cri_socket);
     let policy = &node.image_pull_policy;
-    p.require(["Always", "IfNotPresent", "Never"].contains(&policy.as_str()), "nodeRegistration.imagePullPolicy", || {
-        format!("unknown policy {policy:?}, expected Always, IfNotPresent or Never")
-    });
+    p.require(
+        ["Always", "IfNotPresent", "Never"].contains(&policy.as_str()),
+        "nodeRegistration.imagePullPolicy",
+        || format!("unknown policy {policy:?}, expected Always, IfNotPresent or Never"),
+    );
     ignored_errors(p, "nodeRegistration.ignorePreflightErrors", &node.ignore_preflight_errors);
     arguments(p, "nodeRegistration.kubeletExtraArgs", &node.kubelet_extra_args);
     for (i, taint) in node.taints.iter().flatten().enumerate() {
@@ -229,9 +233,16 @@ fn external_etcd(p: &mut Problems, external: &ExternalEtcd) {
     let secured = files.iter().any(|file| !file.is_empty());
     for (i, endpoint) in external.endpoints.iter().enumerate() {
         let scheme = if secured { "https://" } else { "http" };
-        p.require(endpoint.starts_with(scheme) && endpoint.contains("://"), &format!("etcd.external.endpoints[{i}]"), || {
-            format!("{endpoint:?} is not an address that starts with {}", if secured { "https://" } else { "http:// or https://" })
-        });
+        p.require(
+            endpoint.starts_with(scheme) && endpoint.contains("://"),
+            &format!("etcd.external.endpoints[{i}]"),
+            || {
+                format!(
+                    "{endpoint:?} is not an address that starts with {}",
+                    if secured { "https://" } else { "http:// or https://" }
+                )
+            },
+        );
     }
     p.require(external.cert_file.is_empty() == external.key_file.is_empty(), "etcd.external.certFile", || {
         "certFile and keyFile belong together".into()
