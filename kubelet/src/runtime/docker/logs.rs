@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::client::DockerRuntime;
 use super::error::io as io_error;
-use crate::runtime::{ContainerId, LogLine, LogOptions, RuntimeError};
+use crate::runtime::{ContainerId, ContainerState, LogLine, LogOptions, RuntimeError};
 
 type Line = Result<LogLine, RuntimeError>;
 
@@ -35,7 +35,10 @@ impl DockerRuntime {
         options: &LogOptions,
     ) -> Result<BoxStream<'static, Line>, RuntimeError> {
         // Also proves that the container exists.
-        self.inspect(&id.0).await?;
+        if matches!(self.inspect(&id.0).await?.state, ContainerState::Exited { .. }) {
+            // The end may be known before the engine has written the last output.
+            self.recorded_end(&id.0).await?;
+        }
         let path = self.engine_log_path(id);
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let (runtime, id, options) = (self.clone(), id.clone(), options.clone());
