@@ -21,6 +21,7 @@ use super::lookup::{self, PathNames};
 use super::state::ServerState;
 use super::stream::remote::chain;
 use super::stream::spdy::{self, Stream};
+use super::stream::websocket::normal_close;
 use crate::runtime::SandboxId;
 
 const PROTOCOL: &str = "portforward.k8s.io";
@@ -108,7 +109,7 @@ async fn tunnel(socket: WebSocket, pipe: DuplexStream) {
                 }
             }
         }
-        let _ = sink.send(Message::Close(None)).await;
+        let _ = sink.send(normal_close()).await;
     };
     tokio::select! {
         () = outward => {}

@@ -46,6 +46,9 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// `AUDIT_READ`, the last capability that Docker 20.10 knows.
+const LAST_OF_OLD_ENGINES: usize = 37;
+
 /// The bounding set of this process, which the engine on the same host shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounding(u64);
@@ -66,9 +69,10 @@ impl Bounding {
         NAMES.iter().position(|known| *known == name).is_none_or(|bit| self.0 & (1 << bit) != 0)
     }
 
-    /// Names that no container can get here, among those that were known to kernel 5.9 or that `ALL` includes anyway.
+    /// Names that no container can get here and that an engine's `ALL` would ask for. Engines before 23 know none of the
+    /// newer names and refuse them; engines from 23 on leave out by themselves what the host lacks.
     pub fn missing(self) -> Vec<String> {
-        NAMES.iter().filter(|name| !self.has(name)).map(|name| (*name).to_owned()).collect()
+        NAMES[..=LAST_OF_OLD_ENGINES].iter().filter(|name| !self.has(name)).map(|name| (*name).to_owned()).collect()
     }
 
     /// A value that the engine can set: lowering below 0 needs `SYS_RESOURCE`.
@@ -87,6 +91,8 @@ mod tests {
         assert_eq!(lab.missing(), ["SYS_RESOURCE"]);
         assert_eq!(lab.oom_score_adj(-998), 0);
         assert_eq!(lab.oom_score_adj(1000), 1000);
+        let nested = Bounding::parse("CapBnd:\t0000003ffeffffff").expect("a set");
+        assert_eq!(nested.missing(), ["SYS_RESOURCE"], "Docker 20.10 refuses names that it does not know");
         let real = Bounding::parse("CapBnd:\t000001ffffffffff").expect("a set");
         assert!(real.missing().is_empty());
         assert_eq!(real.oom_score_adj(-998), -998);

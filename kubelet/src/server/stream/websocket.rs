@@ -1,6 +1,6 @@
 //! Exec and attach over WebSocket: one message is one channel byte and its data.
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -70,8 +70,13 @@ async fn write(
         }
     }
     // A client that is gone needs no close frame.
-    let _ = sink.send(Message::Close(None)).await;
+    let _ = sink.send(normal_close()).await;
     closed.cancel();
+}
+
+/// The end of a connection that went well; clients take a close frame without a code for a failure.
+pub(in crate::server) fn normal_close() -> Message {
+    Message::Close(Some(CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") }))
 }
 
 fn message(protocol: WebSocketProtocol, channel: u8, data: &[u8]) -> Message {
