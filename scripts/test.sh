@@ -77,7 +77,7 @@ for name in $ALL_RINGS; do
       ;;
     machine)
       ring machine "lab hosts on this machine"
-      if "$ROOT/scripts/build.sh"; then
+      if "$ROOT/scripts/build.sh" && "$ROOT/scripts/test-images.sh"; then
         JUNIOADM_BUNDLE=$BUNDLE cargo_tests machine -p junioadm --test it
       else
         FAILED=$((FAILED + 1)); PROBLEMS+=("machine: the build failed, its tests did not run")

@@ -46,7 +46,9 @@ async fn the_single_host_cluster(purpose: &str, suite: Suite) {
     let logs = user.types("kubectl logs nginx --tail=5").await;
     assert!(logs.contains("GET / HTTP"), "{logs}");
     assert_eq!(user.types("echo typed | kubectl exec -i shell -- cat").await, "typed");
-    assert!(user.tries("kubectl exec shell -- sh -c 'exit 7'").await.expect_err("it exits with 7").contains("exit code 7"));
+    assert!(
+        user.tries("kubectl exec shell -- sh -c 'exit 7'").await.expect_err("it exits with 7").contains("exit code 7")
+    );
     let line = "script -qec \"kubectl exec -it shell -- sh -c 'tty; stty size'\" /dev/null < /dev/null";
     let terminal = user.types(line).await;
     assert!(terminal.contains("/dev/pts/"), "{terminal}");

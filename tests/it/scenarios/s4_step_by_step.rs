@@ -45,13 +45,24 @@ async fn s4_step_by_step() {
 
     // what it left on the host
     assert_eq!(user.types("systemctl is-active junio-kubelet").await, "active");
-    assert!(user.types("systemctl cat junio-kubelet; cat /var/lib/kubelet/config.yaml").await.contains("KubeletConfiguration"));
+    assert!(
+        user.types("systemctl cat junio-kubelet; cat /var/lib/kubelet/config.yaml")
+            .await
+            .contains("KubeletConfiguration")
+    );
     assert_eq!(
         user.types("ls /etc/kubernetes/manifests").await,
         "etcd.yaml\nkube-apiserver.yaml\nkube-controller-manager.yaml\nkube-scheduler.yaml"
     );
     let pki = user.types("cd /etc/kubernetes/pki && find . -type f | sort | tr '\\n' ' '").await;
-    for file in ["./apiserver.crt", "./apiserver-etcd-client.key", "./ca.key", "./etcd/peer.crt", "./front-proxy-client.crt", "./sa.pub"] {
+    for file in [
+        "./apiserver.crt",
+        "./apiserver-etcd-client.key",
+        "./ca.key",
+        "./etcd/peer.crt",
+        "./front-proxy-client.crt",
+        "./sa.pub",
+    ] {
         assert!(pki.contains(file), "{file} is missing in {pki}");
     }
     let view = user.types("kubectl config view").await;
@@ -91,14 +102,18 @@ async fn s4_step_by_step() {
         .await;
     assert!(again.contains("again-42"), "the re-attached terminal does not answer: {again}");
 
-    user.types(&format!("kubectl create deployment web --image={AGNHOST} --replicas=2 -- /agnhost netexec --http-port=8080")).await;
+    user.types(&format!(
+        "kubectl create deployment web --image={AGNHOST} --replicas=2 -- /agnhost netexec --http-port=8080"
+    ))
+    .await;
     user.types("kubectl label deployment web tier=front && kubectl rollout status deployment web --timeout=90s").await;
     assert!(user.types("kubectl get replicaset -l app=web --no-headers").await.contains("web-"));
     let pod = user.types("kubectl get pod -l app=web -o jsonpath='{.items[0].status.podIP}'").await;
     let name = user.types(&format!("kubectl exec client -- curl -sS http://{pod}:8080/hostname")).await;
     assert!(name.starts_with("web-"), "{name}");
     user.types("kubectl expose deployment web --port=80 --target-port=8080").await;
-    let slice = "kubectl get endpointslices -l kubernetes.io/service-name=web -o jsonpath='{.items[*].endpoints[*].addresses}'";
+    let slice =
+        "kubectl get endpointslices -l kubernetes.io/service-name=web -o jsonpath='{.items[*].endpoints[*].addresses}'";
     user.sees("two endpoints", slice, |text| text.split_whitespace().count() == 2).await;
     let service = user.types("kubectl get service web -o jsonpath='{.spec.clusterIP}'").await;
     for host in [service.as_str(), "web"] {

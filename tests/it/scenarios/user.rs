@@ -80,7 +80,11 @@ pub async fn browses(address: Ipv4Addr, port: u16) -> String {
     wait_until(&format!("an answer from http://{address}:{port}/"), PATIENCE, async || {
         let text = get(address, port).await.map_err(|error| error.to_string())?;
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        if head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.0 200") { Ok(body.to_owned()) } else { Err(head.to_owned()) }
+        if head.starts_with("HTTP/1.1 200") || head.starts_with("HTTP/1.0 200") {
+            Ok(body.to_owned())
+        } else {
+            Err(head.to_owned())
+        }
     })
     .await
 }
