@@ -16,6 +16,7 @@ mod preflight;
 mod render;
 mod reset;
 mod run;
+mod supervise;
 #[cfg(test)]
 mod test_support;
 pub mod tokens;
@@ -31,3 +32,4 @@ pub use options::{
 pub use phase_id::{PhaseId, UnknownPhase};
 pub use plan::Plan;
 pub use reset::reset;
+pub use supervise::supervise;

@@ -82,7 +82,7 @@ impl InitReport {
     /// True when nothing had to be done.
     #[must_use]
     pub fn all_reused(&self) -> bool {
-        self.timeline.iter().all(|timing| timing.outcome != Outcome::Done)
+        self.timeline.iter().all(|timing| timing.outcome != Outcome::Done || timing.phase == PhaseId::Preflight)
     }
 }
 

@@ -30,16 +30,30 @@ impl<'a> Run<'a> {
         phase: PhaseId,
         work: impl Future<Output = Result<(T, Outcome), Cause>> + Send,
     ) -> Result<T, PhaseError> {
+        self.group(phase, async { work.await.map_err(|cause| cause.in_phase(phase)) }).await
+    }
+
+    /// Runs a phase in whose course others run; their errors keep their names.
+    pub(crate) async fn group<T>(
+        &self,
+        phase: PhaseId,
+        work: impl Future<Output = Result<(T, Outcome), PhaseError>> + Send,
+    ) -> Result<T, PhaseError> {
         let started = self.started.elapsed();
         self.reporter.event(&Event::PhaseStarted { phase });
         let result = tokio::select! {
             biased;
-            () = self.cancel.cancelled() => Err(Cause::Interrupted),
+            () = self.cancel.cancelled() => Err(Cause::Interrupted.in_phase(phase)),
             result = work => result,
         };
-        let (output, outcome) = result.map_err(|cause| cause.in_phase(phase))?;
+        let (output, outcome) = result?;
         self.finished(phase, outcome, started);
         Ok(output)
+    }
+
+    /// Tells that a phase began whose end is told by [`Self::finished`].
+    pub(crate) fn started(&self, phase: PhaseId) {
+        self.reporter.event(&Event::PhaseStarted { phase });
     }
 
     /// Tells that a phase is left out.

@@ -1,9 +1,11 @@
 //! Phase `kubeconfig`: five files with embedded client certificates.
 
+use std::time::Duration;
+
 use junio_pki::{KubeconfigId, kubeconfig_files};
 
 use crate::context::Context;
-use crate::error::PhaseError;
+use crate::error::{Cause, InPhase, PhaseError};
 use crate::init::certs::{Certificates, blocking};
 use crate::phase_id::PhaseId;
 use crate::run::done_if;
@@ -16,38 +18,65 @@ const MEMBERS: [(PhaseId, KubeconfigId); 5] = [
     (PhaseId::KubeconfigScheduler, KubeconfigId::Scheduler),
 ];
 
-/// That the files are there; only the phase itself can say so.
+/// What the kubelet and we need first is there; the others are made while the control plane starts.
+#[derive(Debug)]
+pub(crate) struct FirstKubeconfigs {
+    rest: Vec<KubeconfigId>,
+    changed: bool,
+    started: Duration,
+}
+
+/// All files are there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kubeconfigs(());
 
-/// Makes what is missing. The CA's certificate must exist, hence the argument.
-pub(crate) async fn kubeconfig(ctx: &Context<'_>, _certificates: &Certificates) -> Result<Kubeconfigs, PhaseError> {
-    let ids: Vec<KubeconfigId> = MEMBERS.into_iter().filter(|(phase, _)| ctx.wants(*phase)).map(|(_, id)| id).collect();
-    if ids.is_empty() {
-        ctx.leave_out(PhaseId::Kubeconfig);
-        return Ok(Kubeconfigs(()));
+/// Without these no API server is of use to us.
+const FIRST: [KubeconfigId; 2] = [KubeconfigId::Kubelet, KubeconfigId::SuperAdmin];
+
+/// Makes what is missing of the first two. The CA's certificate must exist, hence the argument.
+pub(crate) async fn first(ctx: &Context<'_>, _certificates: &Certificates) -> Result<FirstKubeconfigs, PhaseError> {
+    let started = ctx.run.elapsed();
+    let wanted = MEMBERS.into_iter().filter(|(phase, _)| ctx.wants(*phase)).map(|(_, id)| id);
+    let (first, rest): (Vec<_>, Vec<_>) = wanted.partition(|id| FIRST.contains(id));
+    if !(first.is_empty() && rest.is_empty()) {
+        ctx.run.started(PhaseId::Kubeconfig);
+        ctx.run.line(PhaseId::Kubeconfig, "Using kubeconfig folder \"/etc/kubernetes\"");
     }
-    ctx.run
-        .phase(PhaseId::Kubeconfig, async {
-            let directory = ctx.changes.host.layout().kubernetes_dir();
-            ctx.run.line(PhaseId::Kubeconfig, "Using kubeconfig folder \"/etc/kubernetes\"");
-            ctx.changes.directories(PhaseId::Kubeconfig, &[(directory.clone(), 0o755)]).await?;
-            let files: Vec<_> = ids.iter().map(|id| directory.join(id.file_name())).collect();
-            ctx.changes.intend_absent(PhaseId::Kubeconfig, &files).await?;
-            let (params, pki_dir, pool) = (ctx.plan.kubeconfigs.clone(), ctx.plan.pki_dir.clone(), ctx.keys.clone());
-            let outcomes =
-                blocking(move || kubeconfig_files::create(&ids, &params, &pki_dir, &directory, &pool)).await?;
-            for file in &outcomes {
-                let text = match file.outcome {
-                    junio_pki::Outcome::Created => format!("Writing {:?} kubeconfig file", file.name),
-                    junio_pki::Outcome::Reused => {
-                        format!("Using existing kubeconfig file: {:?}", file.path.display().to_string())
-                    }
-                };
-                ctx.run.line(PhaseId::Kubeconfig, text);
+    let changed = create(ctx, first).await.in_phase(PhaseId::Kubeconfig)?;
+    Ok(FirstKubeconfigs { rest, changed, started })
+}
+
+impl FirstKubeconfigs {
+    /// Makes the others.
+    pub(crate) async fn finish(self, ctx: &Context<'_>) -> Result<Kubeconfigs, PhaseError> {
+        if !MEMBERS.iter().any(|(phase, _)| ctx.wants(*phase)) {
+            ctx.leave_out(PhaseId::Kubeconfig);
+            return Ok(Kubeconfigs(()));
+        }
+        let changed = create(ctx, self.rest).await.in_phase(PhaseId::Kubeconfig)?;
+        ctx.run.finished(PhaseId::Kubeconfig, done_if(changed || self.changed), self.started);
+        Ok(Kubeconfigs(()))
+    }
+}
+
+async fn create(ctx: &Context<'_>, ids: Vec<KubeconfigId>) -> Result<bool, Cause> {
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let directory = ctx.changes.host.layout().kubernetes_dir();
+    ctx.changes.directories(PhaseId::Kubeconfig, &[(directory.clone(), 0o755)]).await?;
+    let files: Vec<_> = ids.iter().map(|id| directory.join(id.file_name())).collect();
+    ctx.changes.intend_absent(PhaseId::Kubeconfig, &files).await?;
+    let (params, pki_dir, pool) = (ctx.plan.kubeconfigs.clone(), ctx.plan.pki_dir.clone(), ctx.keys.clone());
+    let outcomes = blocking(move || kubeconfig_files::create(&ids, &params, &pki_dir, &directory, &pool)).await?;
+    for file in &outcomes {
+        let text = match file.outcome {
+            junio_pki::Outcome::Created => format!("Writing {:?} kubeconfig file", file.name),
+            junio_pki::Outcome::Reused => {
+                format!("Using existing kubeconfig file: {:?}", file.path.display().to_string())
             }
-            let changed = outcomes.iter().any(|file| file.outcome == junio_pki::Outcome::Created);
-            Ok((Kubeconfigs(()), done_if(changed)))
-        })
-        .await
+        };
+        ctx.run.line(PhaseId::Kubeconfig, text);
+    }
+    Ok(outcomes.iter().any(|file| file.outcome == junio_pki::Outcome::Created))
 }

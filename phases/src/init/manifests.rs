@@ -4,7 +4,7 @@ use crate::changes::Written;
 use crate::context::Context;
 use crate::error::{Cause, PhaseError};
 use crate::init::certs::Certificates;
-use crate::init::kubeconfig::Kubeconfigs;
+use crate::init::kubeconfig::{FirstKubeconfigs, Kubeconfigs};
 use crate::phase_id::PhaseId;
 use crate::render::{self, Component};
 use crate::run::done_if;
@@ -21,7 +21,7 @@ pub(crate) struct AllPods(());
 pub(crate) async fn first_pods(
     ctx: &Context<'_>,
     certificates: &Certificates,
-    _conf: Kubeconfigs,
+    _conf: &FirstKubeconfigs,
 ) -> Result<FirstPods, PhaseError> {
     if ctx.plan.pki.local_etcd {
         let line = "Creating static Pod manifest for local etcd in \"/etc/kubernetes/manifests\"";
@@ -38,6 +38,7 @@ pub(crate) async fn first_pods(
 pub(crate) async fn other_pods(
     ctx: &Context<'_>,
     certificates: &Certificates,
+    _conf: Kubeconfigs,
     _first: FirstPods,
 ) -> Result<AllPods, PhaseError> {
     tokio::try_join!(

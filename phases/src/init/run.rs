@@ -12,11 +12,10 @@ use crate::context::Context;
 use crate::error::{Cause, InPhase, PhaseError};
 use crate::event::{Outcome, Reporter};
 use crate::init::certs::{Certificates, certs};
-use crate::init::kubeconfig::kubeconfig;
 use crate::init::prepare::{Examined, examine, missing_keys, open_journal, plan};
 use crate::init::store::{Stored, existing_token, store};
 use crate::init::wait_control_plane::{ControlPlane, client, wait};
-use crate::init::{dry_run, images, kubelet_start, manifests, node};
+use crate::init::{dry_run, images, kubeconfig, kubelet_start, manifests, node};
 use crate::options::{InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport};
 use crate::phase_id::PhaseId;
 use crate::preflight::judge;
@@ -126,17 +125,17 @@ async fn examined(
 }
 
 async fn everything(ctx: &Context<'_>) -> Result<Finished, PhaseError> {
-    let (installed, prepared, (certificates, pods)) =
+    let (installed, prepared, (certificates, conf, pods)) =
         tokio::try_join!(images::images(ctx), kubelet_start::prepare(ctx), async {
             let certificates = certs(ctx).await?;
-            let conf = kubeconfig(ctx, &certificates).await?;
-            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
-            Ok((certificates, pods))
+            let conf = kubeconfig::first(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, &conf).await?;
+            Ok((certificates, conf, pods))
         })?;
     let kubelet = kubelet_start::start(ctx, prepared, installed, pods).await?;
     let client = client(ctx).await?;
     let (control_plane, stored, ..) = tokio::try_join!(
-        wait(ctx, &client, &certificates, kubelet, pods),
+        wait(ctx, &client, &certificates, conf, kubelet, pods),
         store(ctx, &client, &certificates),
         node::mark(ctx, &client),
         kubelet_start::enable(ctx, kubelet),
@@ -160,18 +159,18 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
         }
         PhaseId::Kubeconfig => {
             let certificates = certs(ctx).await?;
-            kubeconfig(ctx, &certificates).await?;
+            kubeconfig::first(ctx, &certificates).await?.finish(ctx).await?;
         }
         PhaseId::Etcd | PhaseId::ControlPlane => {
             let certificates = certs(ctx).await?;
-            let conf = kubeconfig(ctx, &certificates).await?;
-            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
-            manifests::other_pods(ctx, &certificates, pods).await?;
+            let conf = kubeconfig::first(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, &conf).await?;
+            manifests::other_pods(ctx, &certificates, conf.finish(ctx).await?, pods).await?;
         }
         PhaseId::KubeletStart => {
             let certificates = certs(ctx).await?;
-            let conf = kubeconfig(ctx, &certificates).await?;
-            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
+            let conf = kubeconfig::first(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, &conf).await?;
             let (installed, prepared) = (images::images(ctx).await?, kubelet_start::prepare(ctx).await?);
             let kubelet = kubelet_start::start(ctx, prepared, installed, pods).await?;
             kubelet_start::enable(ctx, kubelet).await?;
@@ -179,11 +178,14 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
         PhaseId::KubeletFinalize => node::finalize(ctx).await?,
         PhaseId::WaitControlPlane => {
             let certificates = certs(ctx).await?;
-            let conf = kubeconfig(ctx, &certificates).await?;
-            let pods = manifests::first_pods(ctx, &certificates, conf).await?;
+            let conf = kubeconfig::first(ctx, &certificates).await?;
+            let pods = manifests::first_pods(ctx, &certificates, &conf).await?;
             let client = client(ctx).await?;
             let kubelet = kubelet_start::assumed();
-            tokio::try_join!(wait(ctx, &client, &certificates, kubelet, pods), store(ctx, &client, &certificates))?;
+            tokio::try_join!(
+                wait(ctx, &client, &certificates, conf, kubelet, pods),
+                store(ctx, &client, &certificates)
+            )?;
         }
         PhaseId::MarkControlPlane => node::mark(ctx, &client(ctx).await?).await?,
         PhaseId::Verify => {

@@ -7,8 +7,9 @@ use kube::Client;
 
 use crate::client::{self, unverified};
 use crate::context::Context;
-use crate::error::{Cause, PhaseError};
+use crate::error::{Cause, InPhase, PhaseError};
 use crate::init::certs::Certificates;
+use crate::init::kubeconfig::FirstKubeconfigs;
 use crate::init::kubelet_start::KubeletStarted;
 use crate::init::manifests::{self, AllPods, FirstPods};
 use crate::init::trouble;
@@ -43,40 +44,33 @@ pub(crate) async fn wait(
     ctx: &Context<'_>,
     client: &Client,
     certificates: &Certificates,
+    conf: FirstKubeconfigs,
     _kubelet: KubeletStarted,
     pods: FirstPods,
 ) -> Result<ControlPlane, PhaseError> {
     if !ctx.wants(ID) {
         ctx.leave_out(ID);
-        manifests::other_pods(ctx, certificates, pods).await?;
+        let conf = conf.finish(ctx).await?;
+        manifests::other_pods(ctx, certificates, conf, pods).await?;
         return Ok(ControlPlane { client: client.clone() });
     }
-    let others = std::sync::Mutex::new(None::<PhaseError>);
-    let result = ctx
-        .run
-        .phase(ID, async {
-            let work = async {
-                kubelet(ctx).await?;
-                let started = api_server(ctx, client).await?;
-                match manifests::other_pods(ctx, certificates, pods).await {
-                    Ok(pods) => components(ctx, pods, started).await,
-                    Err(error) => {
-                        *others.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
-                        Err(Cause::Interrupted)
-                    }
-                }
-            };
-            tokio::select! {
-                result = work => result?,
-                cause = trouble::watch(ctx) => return Err(cause),
-            }
-            Ok((ControlPlane { client: client.clone() }, done_if(!ctx.again)))
-        })
-        .await;
-    match others.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => result,
-    }
+    let started = async {
+        kubelet(ctx).await?;
+        api_server(ctx, client).await
+    };
+    let work = async {
+        let ((), conf) = tokio::try_join!(async { started.await.in_phase(ID) }, conf.finish(ctx))?;
+        let pods = manifests::other_pods(ctx, certificates, conf, pods).await?;
+        components(ctx, pods).await.in_phase(ID)
+    };
+    let watched = async {
+        tokio::select! {
+            result = work => result?,
+            cause = trouble::watch(ctx) => return Err(cause.in_phase(ID)),
+        }
+        Ok((ControlPlane { client: client.clone() }, done_if(!ctx.again)))
+    };
+    ctx.run.group(ID, watched).await
 }
 
 async fn kubelet(ctx: &Context<'_>) -> Result<(), Cause> {
@@ -92,11 +86,11 @@ async fn kubelet(ctx: &Context<'_>) -> Result<(), Cause> {
     Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.kubelet, interval: LOOK }
         .until(|| look(&client, "/healthz"))
         .await?;
-    ctx.run.line_as(ID, "kubelet-check", format!("The kubelet is healthy after {:.0?}", started.elapsed()));
+    ctx.run.line_as(ID, "kubelet-check", format!("The kubelet is healthy after {:.2?}", started.elapsed()));
     Ok(())
 }
 
-async fn api_server(ctx: &Context<'_>, client: &Client) -> Result<Instant, Cause> {
+async fn api_server(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
     ctx.run.line_as(
         ID,
         "control-plane-check",
@@ -107,11 +101,11 @@ async fn api_server(ctx: &Context<'_>, client: &Client) -> Result<Instant, Cause
     Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK }
         .until(|| look(client, "/readyz"))
         .await?;
-    ctx.run.line_as(ID, "control-plane-check", format!("kube-apiserver is healthy after {:.0?}", started.elapsed()));
-    Ok(started)
+    ctx.run.line_as(ID, "control-plane-check", format!("kube-apiserver is healthy after {:.2?}", started.elapsed()));
+    Ok(())
 }
 
-async fn components(ctx: &Context<'_>, _pods: AllPods, _started: Instant) -> Result<(), Cause> {
+async fn components(ctx: &Context<'_>, _pods: AllPods) -> Result<(), Cause> {
     let component = async |name: &'static str, port: u16, path: &'static str| {
         let url = format!("https://127.0.0.1:{port}");
         ctx.run.line_as(ID, "control-plane-check", format!("Checking {name} at {url}{path}"));
@@ -126,7 +120,7 @@ async fn components(ctx: &Context<'_>, _pods: AllPods, _started: Instant) -> Res
         }
         .until(|| look(&client, path))
         .await?;
-        ctx.run.line_as(ID, "control-plane-check", format!("{name} is healthy after {:.0?}", started.elapsed()));
+        ctx.run.line_as(ID, "control-plane-check", format!("{name} is healthy after {:.2?}", started.elapsed()));
         Ok::<_, Cause>(())
     };
     tokio::try_join!(
