@@ -47,6 +47,19 @@ pub(crate) async fn remaining(ctx: &Context<'_>, _first: Installed) -> Result<()
     all.await.map(|_| ()).in_phase(PhaseId::Images)
 }
 
+/// The images of one add-on that is installed by itself, perhaps on a host whose `init` left it out.
+pub(crate) async fn of_addon(ctx: &Context<'_>, addon: PhaseId) -> Result<(), PhaseError> {
+    let images = &ctx.plan.images;
+    let references: &[String] = match addon {
+        PhaseId::AddonCoreDns => std::slice::from_ref(&images.coredns),
+        PhaseId::AddonFlannel => std::slice::from_ref(&images.flannel),
+        PhaseId::Addon => &images.all,
+        _ => return Ok(()),
+    };
+    let loading = async { load(ctx, &bundle(ctx)?, references).await };
+    loading.await.map(|_| ()).in_phase(addon)
+}
+
 /// What a node cannot run without, and what only its user needs (and is large).
 const NODE_PROGRAMS: fn(&str) -> bool = |name| !USER_PROGRAMS(name);
 const USER_PROGRAMS: fn(&str) -> bool = |name| name == "kubectl";

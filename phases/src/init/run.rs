@@ -18,7 +18,7 @@ use crate::init::wait_control_plane::{ControlPlane, client, wait};
 use crate::init::{dry_run, images, kubeconfig, kubelet_start, manifests, node};
 use crate::options::{InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport};
 use crate::phase_id::PhaseId;
-use crate::preflight::judge;
+use crate::preflight::{judge, require_root};
 use crate::run::Run;
 
 /// Makes this host a control plane, or one phase of that. Run again, it reuses what is there.
@@ -30,6 +30,9 @@ pub async fn init(
     let run = Run::new(reporter, cancel);
     let layout = options.layout.clone();
     let not_started = |cause: Cause| PhaseError { phase: None, cause: Box::new(cause) };
+    if !options.dry_run {
+        require_root(&run, "sudo junioadm init", &options.ignore_preflight_errors)?;
+    }
     let _lock = if options.dry_run {
         None
     } else {
@@ -199,6 +202,7 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
             return Ok(Finished { join: join_command(ctx, &certificates, stored), ..Finished::default() });
         }
         _ => {
+            images::of_addon(ctx, only).await?;
             let certificates = certs(ctx).await?;
             store(ctx, &client(ctx).await?, &certificates).await?;
         }
