@@ -79,7 +79,14 @@ impl EventRecorder {
     }
 
     /// An event about a container; `field` is for example `spec.containers{web}`.
-    pub fn container(&self, pod: &Pod, field: String, type_: EventType, reason: &'static str, message: impl Into<String>) {
+    pub fn container(
+        &self,
+        pod: &Pod,
+        field: String,
+        type_: EventType,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         let reference = ObjectReference { field_path: Some(field), ..pod_reference(pod) };
         self.event(&reference, type_, reason, message);
     }
@@ -129,7 +136,10 @@ impl EventTask {
             let namespace = record.object.namespace.as_deref().unwrap_or("default");
             let events: Api<Event> = Api::namespaced(api.current(), namespace);
             let time = Time(record.time);
-            if let Some(written) = known.get_mut(&key).filter(|written| record.time.as_second() - written.first.as_second() < MERGE_SECONDS) {
+            if let Some(written) = known
+                .get_mut(&key)
+                .filter(|written| record.time.as_second() - written.first.as_second() < MERGE_SECONDS)
+            {
                 written.count += 1;
                 let patch = serde_json::json!({ "count": written.count, "lastTimestamp": time });
                 let sent = events.patch(&written.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
@@ -138,7 +148,11 @@ impl EventTask {
                 }
             }
             serial += 1;
-            let name = format!("{}.{:x}{serial:04x}", record.object.name.as_deref().unwrap_or_default(), record.time.as_nanosecond());
+            let name = format!(
+                "{}.{:x}{serial:04x}",
+                record.object.name.as_deref().unwrap_or_default(),
+                record.time.as_nanosecond()
+            );
             let event = self.event(&record, &name, namespace);
             self.write(&events, &event).await;
             if known.insert(key.clone(), Written { name, count: 1, first: record.time }).is_none() {
@@ -171,7 +185,11 @@ impl EventTask {
     fn event(&self, record: &Record, name: &str, namespace: &str) -> Event {
         let time = Time(record.time);
         Event {
-            metadata: ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
             involved_object: record.object.clone(),
             reason: Some(record.reason.to_owned()),
             message: Some(record.message.chars().take(1024).collect()),
@@ -190,5 +208,12 @@ impl EventTask {
 fn key(record: &Record) -> String {
     let object = &record.object;
     let part = |text: &Option<String>| text.clone().unwrap_or_default();
-    format!("{}/{}/{}/{}/{}", part(&object.uid), part(&object.name), part(&object.field_path), record.reason, record.message)
+    format!(
+        "{}/{}/{}/{}/{}",
+        part(&object.uid),
+        part(&object.name),
+        part(&object.field_path),
+        record.reason,
+        record.message
+    )
 }

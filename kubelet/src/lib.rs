@@ -3,6 +3,7 @@
 pub mod certs;
 pub mod config;
 pub mod container_spec;
+pub mod error;
 pub mod events;
 pub mod gc;
 pub mod kubelet;
@@ -14,6 +15,7 @@ pub mod pod;
 pub mod probe;
 pub mod runtime;
 pub mod server;
+pub mod setup;
 pub mod source;
 pub mod status;
 pub mod sync_loop;

@@ -40,7 +40,8 @@ fn run(flags: Flags) -> Result<(), String> {
         .map_err(|error| format!("no async runtime: {error}"))?;
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
-        let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("cannot handle SIGTERM: {error}"))?;
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(|error| format!("cannot handle SIGTERM: {error}"))?;
         let stop = cancel.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -69,10 +70,14 @@ fn print_version() {
 fn init_log(verbosity: u8) {
     use std::io::IsTerminal as _;
     let level = match verbosity {
-        0 | 1 => "info",
-        2..=5 => "info,junio_kubelet=debug",
+        0 | 1 => "info,kube_client=off,kube_runtime=off",
+        2..=5 => "info,junio_kubelet=debug,kube_client=off,kube_runtime=off",
         _ => "debug,junio_kubelet=trace,hyper=info,h2=info,rustls=info",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }

@@ -1,17 +1,17 @@
 //! The one loop that everything meets in: news from sources, the engine, probes and workers become orders to workers. It
 //! owns the workers and never waits for one.
 
+mod leftovers;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::container_spec::annotations::GRACE_PERIOD;
 use crate::events::EventType;
 use crate::gc;
 use crate::node::healthz::Heartbeat;
@@ -185,7 +185,8 @@ impl SyncLoop {
             }
         }
         for pod in pods {
-            let known = self.workers.contains_key(facts::uid(&pod)) || self.waiting.iter().any(|waiting| facts::uid(waiting) == facts::uid(&pod));
+            let known = self.workers.contains_key(facts::uid(&pod))
+                || self.waiting.iter().any(|waiting| facts::uid(waiting) == facts::uid(&pod));
             if !known {
                 self.waiting.push(pod);
             }
@@ -281,13 +282,22 @@ impl SyncLoop {
                 return;
             }
         };
-        let others: Vec<Arc<Pod>> =
-            self.workers.values().filter(|slot| !slot.verdict && !slot.terminated).map(|slot| slot.handle.pod()).collect();
+        let others: Vec<Arc<Pod>> = self
+            .workers
+            .values()
+            .filter(|slot| !slot.verdict && !slot.terminated)
+            .map(|slot| slot.handle.pod())
+            .collect();
         let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
         match admission::admit(&pod, &others, &node, self.options.max_pods) {
             Ok(()) => self.start(pod, None, false),
             Err(verdict) => {
-                tracing::info!(pod = facts::full_name(&pod), reason = verdict.reason, message = verdict.message, "pod is rejected");
+                tracing::info!(
+                    pod = facts::full_name(&pod),
+                    reason = verdict.reason,
+                    message = verdict.message,
+                    "pod is rejected"
+                );
                 let message = verdict.message.trim_start_matches("Pod was rejected: ").to_owned();
                 self.context.events.pod(&pod, EventType::Warning, reason_name(&verdict.reason), message);
                 let end = End { grace: facts::grace_period(&pod), verdict: Some(verdict) };
@@ -368,64 +378,6 @@ impl SyncLoop {
         for pod in std::mem::take(&mut self.unadmitted) {
             self.admit(pod);
         }
-    }
-
-    /// Finds what an earlier life of the kubelet left: pods that no source has, directories, cgroups, addresses.
-    async fn housekeep(&mut self) {
-        if !(self.static_seen && self.api_seen) || !self.unadmitted.is_empty() {
-            return;
-        }
-        let engine = match self.context.runtime.list_pods().await {
-            Ok(engine) => engine,
-            Err(error) => return self.down(Some(chain(&error))),
-        };
-        for pod in engine {
-            let uid = &pod.pod.uid;
-            let known = self.workers.contains_key(uid) || self.waiting.iter().any(|waiting| facts::uid(waiting) == uid);
-            if !known {
-                self.end_unknown(&pod);
-            }
-        }
-        // Workers start in this loop only, so none can make a directory or cgroup while these are looked for.
-        let known: HashSet<String> = self.workers.keys().cloned().collect();
-        if let Err(error) = self.context.volumes.orphans(&known).await {
-            tracing::debug!(error = chain(&error), "volume leftovers stay");
-        }
-        let cgroups = Arc::clone(&self.context.cgroups);
-        let removed = tokio::task::spawn_blocking(move || {
-            let orphans = cgroups.pods().into_iter().filter(|uid| !known.contains(uid)).collect::<Vec<_>>();
-            orphans.iter().try_for_each(|uid| cgroups.remove_pod(uid))
-        });
-        if let Ok(Err(error)) = removed.await {
-            tracing::debug!(error = chain(&error), "cgroup leftovers stay");
-        }
-    }
-
-    /// Gives back addresses of sandboxes that died while nobody looked. Only before the first worker: later the list of
-    /// live sandboxes would be older than the newest record.
-    async fn clean_network(&self, engine: &[RuntimePod]) {
-        let live = engine.iter().flat_map(|pod| &pod.sandboxes).filter(|sandbox| sandbox.ready).map(|sandbox| sandbox.id.clone()).collect();
-        if let Err(error) = self.context.network.cleanup(&live).await {
-            tracing::warn!(error = chain(&error), "network leftovers stay");
-        }
-    }
-
-    /// Ends a pod that only the engine knows.
-    fn end_unknown(&mut self, found: &RuntimePod) {
-        tracing::info!(pod = found.pod.name, namespace = found.pod.namespace, uid = found.pod.uid, "ending a pod that no source has");
-        let seconds = found.containers.iter().find_map(|container| container.annotations.get(GRACE_PERIOD)?.parse::<u64>().ok());
-        let pod = Arc::new(Pod {
-            metadata: ObjectMeta {
-                name: Some(found.pod.name.clone()),
-                namespace: Some(found.pod.namespace.clone()),
-                uid: Some(found.pod.uid.clone()),
-                ..ObjectMeta::default()
-            },
-            ..Pod::default()
-        });
-        let end = End { grace: Duration::from_secs(seconds.unwrap_or(30).max(1)), verdict: None };
-        let handle = WorkerHandle::spawn(Arc::clone(&self.context), Order { pod, end: Some(end) }, self.reports.0.clone());
-        self.workers.insert(found.pod.uid.clone(), Slot { handle, terminated: false, gone: true, verdict: true });
     }
 }
 

@@ -16,7 +16,11 @@ use serde_json::Value;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, #[source] source: std::io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{}: {message}", path.display())]
     Parse { path: PathBuf, message: String },
     #[error("{}: {field} is invalid: {message}", path.display())]
@@ -260,7 +264,11 @@ impl KubeletConfiguration {
     /// Five minutes, or the update period if only that is given.
     #[must_use]
     pub fn node_report_period(&self) -> Duration {
-        let fallback = if self.node_status_update_frequency.0.is_zero() { 300 } else { self.node_status_update_frequency.0.as_secs() };
+        let fallback = if self.node_status_update_frequency.0.is_zero() {
+            300
+        } else {
+            self.node_status_update_frequency.0.as_secs()
+        };
         or(self.node_status_report_frequency, fallback)
     }
 
@@ -320,7 +328,12 @@ fn or(value: GoDuration, default_seconds: u64) -> Duration {
 pub fn signal_bytes(threshold: &str, total: u64) -> Option<u64> {
     if let Some(percent) = threshold.strip_suffix('%') {
         let percent: f64 = percent.trim().parse().ok()?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "bytes of a disk")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "bytes of a disk"
+        )]
         return Some((total as f64 * percent / 100.0) as u64);
     }
     let quantity: crate::container_spec::Quantity = threshold.parse().ok()?;
@@ -352,11 +365,13 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    junio_api::yaml::from_str(text).map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.message })
+    junio_api::yaml::from_str(text)
+        .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.message })
 }
 
 fn drop_in_files(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
-    let entries = std::fs::read_dir(directory).map_err(|source| ConfigError::Read { path: directory.to_owned(), source })?;
+    let entries =
+        std::fs::read_dir(directory).map_err(|source| ConfigError::Read { path: directory.to_owned(), source })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.path())
@@ -392,7 +407,10 @@ fn validate(path: &Path, config: &KubeletConfiguration) -> Result<(), ConfigErro
     }
     let limits = config.image_limits();
     if limits.high > 100 || limits.low >= limits.high {
-        return invalid("imageGCLowThresholdPercent", format!("{} must be below the high threshold {}", limits.low, limits.high));
+        return invalid(
+            "imageGCLowThresholdPercent",
+            format!("{} must be below the high threshold {}", limits.low, limits.high),
+        );
     }
     Ok(())
 }
@@ -425,7 +443,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_field_is_an_error_with_its_place() {
-        let error = load_text("kind: KubeletConfiguration\nclusterDns: [10.96.0.10]\n").expect_err("unknown field").to_string();
+        let error =
+            load_text("kind: KubeletConfiguration\nclusterDns: [10.96.0.10]\n").expect_err("unknown field").to_string();
         assert!(error.contains("clusterDns") && error.contains('2'), "{error}");
     }
 

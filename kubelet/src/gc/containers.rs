@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pod::PodStore;
 use crate::pod::actions::is_running;
 use crate::pod::images::chain;
-use crate::pod::PodStore;
 use crate::runtime::{ContainerKind, ContainerState, PodRef, PodRuntime, RuntimeContainer, RuntimePod, RuntimeSandbox};
 
 /// How often the engine is swept.
@@ -44,12 +44,16 @@ async fn sweep(runtime: &dyn PodRuntime, pod: &RuntimePod) {
 /// Dead containers beyond the newest dead one of their name. Pure.
 fn surplus_containers(pod: &RuntimePod) -> Vec<&RuntimeContainer> {
     let mut newest: HashMap<(ContainerKind, &str), u32> = HashMap::new();
-    for container in pod.containers.iter().filter(|container| matches!(container.state, ContainerState::Exited { .. })) {
+    for container in pod.containers.iter().filter(|container| matches!(container.state, ContainerState::Exited { .. }))
+    {
         let attempt = newest.entry((container.kind, container.name.as_str())).or_default();
         *attempt = (*attempt).max(container.attempt);
     }
     let outdated = |container: &&RuntimeContainer| {
-        !is_running(container) && newest.get(&(container.kind, container.name.as_str())).is_some_and(|attempt| container.attempt < *attempt)
+        !is_running(container)
+            && newest
+                .get(&(container.kind, container.name.as_str()))
+                .is_some_and(|attempt| container.attempt < *attempt)
     };
     pod.containers.iter().filter(outdated).collect()
 }
@@ -121,9 +125,13 @@ mod tests {
 
     #[test]
     fn the_newest_dead_one_of_each_name_stays() {
-        let containers = vec![container("a", 3, false), container("a", 2, true), container("a", 1, true), container("b", 0, true)];
+        let containers =
+            vec![container("a", 3, false), container("a", 2, true), container("a", 1, true), container("b", 0, true)];
         let pod = RuntimePod { containers, ..RuntimePod::default() };
-        assert_eq!(surplus_containers(&pod).iter().map(|container| container.id.0.as_str()).collect::<Vec<_>>(), ["a1"]);
+        assert_eq!(
+            surplus_containers(&pod).iter().map(|container| container.id.0.as_str()).collect::<Vec<_>>(),
+            ["a1"]
+        );
     }
 
     #[test]

@@ -49,8 +49,14 @@ impl ImageCollector {
 
     async fn collect(&self, seen: &mut HashMap<String, Seen>) -> Result<(), RuntimeError> {
         let images = self.runtime.images().await?;
-        let used: HashSet<String> =
-            self.runtime.list_pods().await?.into_iter().flat_map(|pod| pod.containers).map(|container| container.image_id).collect();
+        let used: HashSet<String> = self
+            .runtime
+            .list_pods()
+            .await?
+            .into_iter()
+            .flat_map(|pod| pod.containers)
+            .map(|container| container.image_id)
+            .collect();
         let now = Instant::now();
         seen.retain(|id, _| images.iter().any(|image| image.id == *id));
         for image in &images {
@@ -73,7 +79,9 @@ impl ImageCollector {
             }
         }
         if freed < excess {
-            let message = format!("Failed to garbage collect required amount of images. Attempted to free {excess} bytes, but only found {freed} bytes eligible to free.");
+            let message = format!(
+                "Failed to garbage collect required amount of images. Attempted to free {excess} bytes, but only found {freed} bytes eligible to free."
+            );
             self.events.event(&node_reference(&self.node, None), EventType::Warning, "FreeDiskSpaceFailed", message);
         }
         Ok(())
@@ -84,7 +92,8 @@ impl ImageCollector {
 fn excess(total: u64, available: u64, limits: Limits) -> Option<u64> {
     let used = total.saturating_sub(available);
     let at = |percent: u8| u128::from(total) * u128::from(percent) / 100;
-    (total > 0 && u128::from(used) >= at(limits.high)).then(|| used.saturating_sub(u64::try_from(at(limits.low)).unwrap_or(u64::MAX)))
+    (total > 0 && u128::from(used) >= at(limits.high))
+        .then(|| used.saturating_sub(u64::try_from(at(limits.low)).unwrap_or(u64::MAX)))
 }
 
 fn candidates<'a>(
@@ -95,7 +104,8 @@ fn candidates<'a>(
     now: Instant,
     minimum_age: Duration,
 ) -> Vec<&'a RuntimeImage> {
-    let old = |image: &RuntimeImage| seen.get(&image.id).is_some_and(|seen| now.duration_since(seen.first) >= minimum_age);
+    let old =
+        |image: &RuntimeImage| seen.get(&image.id).is_some_and(|seen| now.duration_since(seen.first) >= minimum_age);
     let mut list: Vec<&RuntimeImage> = images
         .iter()
         .filter(|image| !used.contains(&image.id) && !image.tags.iter().any(|tag| tag == pause) && old(image))
@@ -118,7 +128,13 @@ mod tests {
 
     #[test]
     fn used_new_and_pause_images_stay() {
-        let image = |id: &str| RuntimeImage { id: id.into(), tags: vec![format!("{id}:1")], digests: vec![], size: 1, user: String::new() };
+        let image = |id: &str| RuntimeImage {
+            id: id.into(),
+            tags: vec![format!("{id}:1")],
+            digests: vec![],
+            size: 1,
+            user: String::new(),
+        };
         let images = [image("used"), image("pause"), image("late"), image("early"), image("new")];
         let now = Instant::now() + Duration::from_secs(1000);
         let ago = |seconds: u64| now - Duration::from_secs(seconds);

@@ -39,7 +39,10 @@ fn from_hosts(hosts: &str, name: &str, local: &[IpAddr]) -> Option<IpAddr> {
 #[must_use]
 pub fn node_addresses(ips: &[IpAddr], hostname: &str) -> Vec<NodeAddress> {
     let address = |type_: &str, address: String| NodeAddress { type_: type_.to_owned(), address };
-    ips.iter().map(|ip| address("InternalIP", ip.to_string())).chain([address("Hostname", hostname.to_owned())]).collect()
+    ips.iter()
+        .map(|ip| address("InternalIP", ip.to_string()))
+        .chain([address("Hostname", hostname.to_owned())])
+        .collect()
 }
 
 /// The source address of the default route. Connecting a datagram socket sends nothing.
@@ -47,7 +50,11 @@ fn default_route() -> Option<IpAddr> {
     let source = |bind: &str, target: &str| {
         let socket = UdpSocket::bind(bind).ok()?;
         socket.connect(target).ok()?;
-        socket.local_addr().ok().map(|address: SocketAddr| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
+        socket
+            .local_addr()
+            .ok()
+            .map(|address: SocketAddr| address.ip())
+            .filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
     };
     source("0.0.0.0:0", "192.0.2.1:9").or_else(|| source("[::]:0", "[2001:db8::1]:9")).or_else(first_local)
 }
@@ -74,7 +81,10 @@ mod tests {
 
     #[test]
     fn given_addresses_win() {
-        assert_eq!(node_ips(Some("10.0.0.1,fd00::1"), "n"), ["10.0.0.1".parse::<IpAddr>().expect("ip"), "fd00::1".parse().expect("ip")]);
+        assert_eq!(
+            node_ips(Some("10.0.0.1,fd00::1"), "n"),
+            ["10.0.0.1".parse::<IpAddr>().expect("ip"), "fd00::1".parse().expect("ip")]
+        );
         assert_eq!(node_ips(None, "10.1.1.1"), ["10.1.1.1".parse::<IpAddr>().expect("ip")]);
     }
 

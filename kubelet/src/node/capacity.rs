@@ -34,12 +34,18 @@ pub fn allocatable(capacity: &Amounts, config: &KubeletConfiguration) -> Amounts
     let amount = |amounts: &BTreeMap<String, String>, name: &str| {
         amounts.get(name).and_then(|text| text.parse::<Quantity>().ok()).unwrap_or(Quantity::ZERO)
     };
-    let huge: i64 = capacity.iter().filter(|(name, _)| name.starts_with("hugepages-")).filter_map(|(_, value)| parse(value)).map(|value| value.value()).sum();
+    let huge: i64 = capacity
+        .iter()
+        .filter(|(name, _)| name.starts_with("hugepages-"))
+        .filter_map(|(_, value)| parse(value))
+        .map(|value| value.value())
+        .sum();
     capacity
         .iter()
         .map(|(name, value)| {
             let Some(total) = parse(value) else { return (name.clone(), value.clone()) };
-            let mut rest = total.minus(&amount(&config.system_reserved, name)).minus(&amount(&config.kube_reserved, name));
+            let mut rest =
+                total.minus(&amount(&config.system_reserved, name)).minus(&amount(&config.kube_reserved, name));
             let signal = match name.as_str() {
                 "memory" => {
                     rest = rest.minus(&Quantity::from_units(huge, Format::BinarySi));
@@ -93,7 +99,8 @@ mod tests {
 
     #[test]
     fn reserved_and_evicted_amounts_are_taken_off() {
-        let machine = Machine { cpus: 4, memory: 8 << 30, huge_pages: vec![(2048, 0), (1 << 20, 1)], ..Machine::default() };
+        let machine =
+            Machine { cpus: 4, memory: 8 << 30, huge_pages: vec![(2048, 0), (1 << 20, 1)], ..Machine::default() };
         let disk = Disk { total: 100 << 30, ..Disk::default() };
         let capacity = capacity(&machine, Some(disk), 110);
         assert_eq!(capacity["memory"].0, "8388608Ki");
@@ -123,7 +130,8 @@ mod tests {
     fn resources_of_others_stay() {
         let mut ours = Amounts::from([("cpu".into(), ApiQuantity("1".into()))]);
         let mut usable = ours.clone();
-        let stored = Amounts::from([("cpu".into(), ApiQuantity("9".into())), ("x.io/gpu".into(), ApiQuantity("5".into()))]);
+        let stored =
+            Amounts::from([("cpu".into(), ApiQuantity("9".into())), ("x.io/gpu".into(), ApiQuantity("5".into()))]);
         keep_extended(&mut ours, &mut usable, Some(&stored));
         assert_eq!((ours["cpu"].0.as_str(), usable["x.io/gpu"].0.as_str()), ("1", "5"));
     }

@@ -114,7 +114,10 @@ mod tests {
         let ready = list.last().expect("conditions");
         assert_eq!((ready.type_.as_str(), ready.status.as_str()), ("Ready", "False"));
         let message = ready.message.as_deref().unwrap_or_default();
-        assert!(message.starts_with("container runtime network not ready") && message.ends_with("cni config uninitialized"), "{message}");
+        assert!(
+            message.starts_with("container runtime network not ready") && message.ends_with("cni config uninitialized"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -39,10 +39,17 @@ pub async fn serve(address: SocketAddr, heartbeat: Heartbeat) -> std::io::Result
         tokio::spawn(async move {
             let mut request = [0; 1024];
             let length = stream.read(&mut request).await.unwrap_or(0);
-            let path = std::str::from_utf8(&request[..length]).ok().and_then(|text| text.split_whitespace().nth(1)).unwrap_or_default();
+            let path = std::str::from_utf8(&request[..length])
+                .ok()
+                .and_then(|text| text.split_whitespace().nth(1))
+                .unwrap_or_default();
             let (status, body) = match path {
-                "/healthz" | "/healthz/ping" | "/healthz/syncloop" | "/healthz/log" if heartbeat.is_alive() => ("200 OK", "ok"),
-                "/healthz" | "/healthz/ping" | "/healthz/syncloop" | "/healthz/log" => ("500 Internal Server Error", "sync loop is stuck"),
+                "/healthz" | "/healthz/ping" | "/healthz/syncloop" | "/healthz/log" if heartbeat.is_alive() => {
+                    ("200 OK", "ok")
+                }
+                "/healthz" | "/healthz/ping" | "/healthz/syncloop" | "/healthz/log" => {
+                    ("500 Internal Server Error", "sync loop is stuck")
+                }
                 _ => ("404 Not Found", "404 page not found\n"),
             };
             let answer = format!(

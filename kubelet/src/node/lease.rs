@@ -46,7 +46,13 @@ pub async fn run(api: ApiClient, node: Node, seconds: u32) {
 }
 
 /// Updates the lease that is known, else the stored one, else creates it.
-async fn renew(leases: &Api<Lease>, name: &str, node: &Node, known: Option<Lease>, seconds: u32) -> Result<Lease, kube::Error> {
+async fn renew(
+    leases: &Api<Lease>,
+    name: &str,
+    node: &Node,
+    known: Option<Lease>,
+    seconds: u32,
+) -> Result<Lease, kube::Error> {
     let known = match known {
         Some(lease) => Some(lease),
         None => leases.get_opt(name).await?,

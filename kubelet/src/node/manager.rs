@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::conditions::{Health, change_event};
+use super::lease;
 use super::machine;
 use super::registration::{Registration, register};
 use super::status::{NodeFacts, node_status, status_patch};
-use super::lease;
 use crate::certs::ApiClient;
 use crate::certs::client::is_connection_error;
 use crate::config::{KubeletConfiguration, signal_bytes};
@@ -160,7 +160,8 @@ impl NodeManager {
     }
 
     fn tell_changes(&self, old: &Node, new: &Node) {
-        let conditions = |node: &Node| node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let conditions =
+            |node: &Node| node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
         let before = conditions(old);
         for condition in conditions(new) {
             let same = before.iter().any(|old| old.type_ == condition.type_ && old.status == condition.status);
@@ -186,7 +187,12 @@ impl NodeManager {
         });
         Health {
             network: self.network.status().err().map(|cause| cause.to_string()),
-            runtime: self.runtime_down.borrow().as_ref().filter(|(_, since)| since.elapsed() > RUNTIME_SILENCE).map(|(cause, _)| cause.clone()),
+            runtime: self
+                .runtime_down
+                .borrow()
+                .as_ref()
+                .filter(|(_, since)| since.elapsed() > RUNTIME_SILENCE)
+                .map(|(cause, _)| cause.clone()),
             memory_pressure: below("memory.available", machine::available_memory(), self.facts.machine.memory),
             disk_pressure,
             pid_pressure: false,

@@ -37,7 +37,12 @@ pub fn labels(facts: &NodeFacts, registration: &Registration) -> BTreeMap<String
 }
 
 /// One try. Returns the stored Node object.
-pub async fn register(api: &Api<Node>, facts: &NodeFacts, registration: &Registration, status: NodeStatus) -> Result<Node, kube::Error> {
+pub async fn register(
+    api: &Api<Node>,
+    facts: &NodeFacts,
+    registration: &Registration,
+    status: NodeStatus,
+) -> Result<Node, kube::Error> {
     let labels = labels(facts, registration);
     let node = Node {
         metadata: ObjectMeta {
@@ -70,7 +75,8 @@ pub async fn register(api: &Api<Node>, facts: &NodeFacts, registration: &Registr
 async fn reconcile(api: &Api<Node>, stored: Node, labels: BTreeMap<String, String>) -> Result<Node, kube::Error> {
     let present = stored.metadata.labels.clone().unwrap_or_default();
     let missing: BTreeMap<_, _> = labels.into_iter().filter(|(key, value)| present.get(key) != Some(value)).collect();
-    let annotated = stored.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ATTACH_ANNOTATION));
+    let annotated =
+        stored.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(ATTACH_ANNOTATION));
     if missing.is_empty() && annotated {
         return Ok(stored);
     }

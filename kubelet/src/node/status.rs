@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus,
-    NodeSwapStatus, NodeSystemInfo,
-};
 use junio_api::versions;
+use k8s_openapi::api::core::v1::{
+    ContainerImage, DaemonEndpoint, Node, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures, NodeStatus, NodeSwapStatus, NodeSystemInfo,
+};
 use serde_json::{Map, Value, json};
 
 use super::addresses::node_addresses;
@@ -35,7 +35,13 @@ pub struct NodeFacts {
 
 /// The status as it should be now. `stored` is what the API server has.
 #[must_use]
-pub fn node_status(facts: &NodeFacts, health: &Health, images: &[RuntimeImage], stored: Option<&NodeStatus>, now: Timestamp) -> NodeStatus {
+pub fn node_status(
+    facts: &NodeFacts,
+    health: &Health,
+    images: &[RuntimeImage],
+    stored: Option<&NodeStatus>,
+    now: Timestamp,
+) -> NodeStatus {
     let (mut capacity, mut allocatable) = (facts.capacity.clone(), facts.allocatable.clone());
     keep_extended(&mut capacity, &mut allocatable, stored.and_then(|status| status.capacity.as_ref()));
     let old = stored.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
@@ -45,11 +51,16 @@ pub fn node_status(facts: &NodeFacts, health: &Health, images: &[RuntimeImage], 
         capacity: Some(capacity),
         allocatable: Some(allocatable),
         conditions: Some(conditions(health, old, now)),
-        daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.port) }) }),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.port) }),
+        }),
         node_info: Some(NodeSystemInfo {
             architecture: facts.machine.architecture.to_owned(),
             boot_id: facts.machine.boot_id.clone(),
-            container_runtime_version: runtime.map_or_else(|| "docker://unknown".to_owned(), |runtime| format!("{}://{}", runtime.name, runtime.version)),
+            container_runtime_version: runtime.map_or_else(
+                || "docker://unknown".to_owned(),
+                |runtime| format!("{}://{}", runtime.name, runtime.version),
+            ),
             kernel_version: facts.machine.kernel_version.clone(),
             kube_proxy_version: String::new(),
             kubelet_version: versions::KUBERNETES.to_owned(),
@@ -69,7 +80,8 @@ pub fn node_status(facts: &NodeFacts, health: &Health, images: &[RuntimeImage], 
 
 /// Biggest first, digests before tags, at most five names each.
 fn container_images(images: &[RuntimeImage], limit: usize) -> Vec<ContainerImage> {
-    let mut images: Vec<&RuntimeImage> = images.iter().filter(|image| !image.tags.is_empty() || !image.digests.is_empty()).collect();
+    let mut images: Vec<&RuntimeImage> =
+        images.iter().filter(|image| !image.tags.is_empty() || !image.digests.is_empty()).collect();
     images.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
     images
         .into_iter()
@@ -87,7 +99,10 @@ fn handlers(runtimes: &[String]) -> Vec<NodeRuntimeHandler> {
     names.sort_unstable();
     names.dedup();
     let features = NodeRuntimeHandlerFeatures { recursive_read_only_mounts: Some(false), user_namespaces: Some(false) };
-    names.into_iter().map(|name| NodeRuntimeHandler { name: Some(name.to_owned()), features: Some(features.clone()) }).collect()
+    names
+        .into_iter()
+        .map(|name| NodeRuntimeHandler { name: Some(name.to_owned()), features: Some(features.clone()) })
+        .collect()
 }
 
 /// A strategic merge patch from what is stored to what should be; `None` if only heartbeats differ.
@@ -176,7 +191,13 @@ mod tests {
 
     #[test]
     fn images_are_ordered_and_cut() {
-        let image = |id: &str, size| RuntimeImage { id: id.into(), tags: vec![format!("{id}:1")], digests: vec![], size, user: String::new() };
+        let image = |id: &str, size| RuntimeImage {
+            id: id.into(),
+            tags: vec![format!("{id}:1")],
+            digests: vec![],
+            size,
+            user: String::new(),
+        };
         let list = container_images(&[image("a", 1), image("b", 3), image("c", 2)], 2);
         assert_eq!(list.iter().filter_map(|image| image.size_bytes).collect::<Vec<_>>(), [3, 2]);
     }

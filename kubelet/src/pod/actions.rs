@@ -11,7 +11,9 @@ use super::backoff::BackOffs;
 use super::facts;
 use crate::container_spec::{ContainerRef, container_hash};
 use crate::probe::ProbeResults;
-use crate::runtime::{ContainerId, ContainerKind, ContainerState, RuntimeContainer, RuntimePod, RuntimeSandbox, SandboxId};
+use crate::runtime::{
+    ContainerId, ContainerKind, ContainerState, RuntimeContainer, RuntimePod, RuntimeSandbox, SandboxId,
+};
 
 /// Everything that the decision depends on.
 pub struct View<'a> {
@@ -90,7 +92,8 @@ pub struct BackingOff {
 /// Key of a container's back-off: another image or other resources start afresh.
 #[must_use]
 pub fn back_off_key(pod: &Pod, container: &Container) -> String {
-    let resources = container.resources.as_ref().and_then(|resources| serde_json::to_string(resources).ok()).unwrap_or_default();
+    let resources =
+        container.resources.as_ref().and_then(|resources| serde_json::to_string(resources).ok()).unwrap_or_default();
     format!("{}_{}_{}_{resources}", facts::uid(pod), container.name, container.image.as_deref().unwrap_or_default())
 }
 
@@ -124,11 +127,12 @@ pub fn compute_actions(view: &View<'_>) -> Actions {
 }
 
 fn without_sandbox(view: &View<'_>, newest: Option<&RuntimeSandbox>) -> Actions {
-    let mut actions = Actions { kill_pod: newest.is_some() || view.runtime.containers.iter().any(is_running), ..Actions::default() };
+    let mut actions =
+        Actions { kill_pod: newest.is_some() || view.runtime.containers.iter().any(is_running), ..Actions::default() };
     let ran_before = !view.runtime.containers.is_empty();
-    let never = facts::app_containers(view.pod)
-        .iter()
-        .all(|container| container.restart_policy.as_deref().unwrap_or_else(|| facts::restart_policy(view.pod)) == "Never");
+    let never = facts::app_containers(view.pod).iter().all(|container| {
+        container.restart_policy.as_deref().unwrap_or_else(|| facts::restart_policy(view.pod)) == "Never"
+    });
     if ran_before && never && started_before(view) {
         actions.kill_pod = true;
         actions.finished = true;
@@ -138,7 +142,8 @@ fn without_sandbox(view: &View<'_>, newest: Option<&RuntimeSandbox>) -> Actions 
     for (index, container) in facts::app_containers(view.pod).iter().enumerate() {
         let last = newest_of(view, ContainerKind::App, &container.name, None);
         match last.map(|last| &last.state) {
-            Some(ContainerState::Exited { exit_code, .. }) if !should_restart(view.pod, container, ContainerKind::App, *exit_code) => {}
+            Some(ContainerState::Exited { exit_code, .. })
+                if !should_restart(view.pod, container, ContainerKind::App, *exit_code) => {}
             _ => starts.push(start(view, ContainerKind::App, index, &container.name, last)),
         }
     }
@@ -158,7 +163,11 @@ fn without_sandbox(view: &View<'_>, newest: Option<&RuntimeSandbox>) -> Actions 
 
 fn with_sandbox(view: &View<'_>, sandbox: &RuntimeSandbox) -> Actions {
     let mut actions = Actions { sandbox: Some(sandbox.id.clone()), ..Actions::default() };
-    let initialized = view.runtime.containers.iter().any(|container| container.kind == ContainerKind::App && container.sandbox == sandbox.id);
+    let initialized = view
+        .runtime
+        .containers
+        .iter()
+        .any(|container| container.kind == ContainerKind::App && container.sandbox == sandbox.id);
     let verdict = init_containers(view, sandbox, initialized, &mut actions);
     if verdict == Init::Failed {
         return Actions { kill_pod: true, finished: true, ..Actions::default() };
@@ -228,10 +237,18 @@ fn ephemeral_containers(view: &View<'_>, sandbox: &RuntimeSandbox, actions: &mut
 }
 
 /// False if the container is done for good.
-fn app_container(view: &View<'_>, sandbox: &RuntimeSandbox, index: usize, container: &Container, actions: &mut Actions) -> bool {
+fn app_container(
+    view: &View<'_>,
+    sandbox: &RuntimeSandbox,
+    index: usize,
+    container: &Container,
+    actions: &mut Actions,
+) -> bool {
     let last = newest_of(view, ContainerKind::App, &container.name, None);
     match last.map(|last| (&last.state, last)) {
-        None | Some((ContainerState::Created, _)) => actions.start.push(start(view, ContainerKind::App, index, &container.name, last)),
+        None | Some((ContainerState::Created, _)) => {
+            actions.start.push(start(view, ContainerKind::App, index, &container.name, last))
+        }
         Some((ContainerState::Running { .. }, last)) if last.sandbox == sandbox.id => {
             kill_if_wrong(view, container, last, actions);
         }
@@ -266,7 +283,14 @@ fn kill_if_wrong(view: &View<'_>, container: &Container, last: &RuntimeContainer
     true
 }
 
-fn restart(view: &View<'_>, kind: ContainerKind, index: usize, container: &Container, last: Option<&RuntimeContainer>, actions: &mut Actions) {
+fn restart(
+    view: &View<'_>,
+    kind: ContainerKind,
+    index: usize,
+    container: &Container,
+    last: Option<&RuntimeContainer>,
+    actions: &mut Actions,
+) {
     let exit = last.and_then(finished_at).unwrap_or(view.now);
     match view.back_offs.until(&back_off_key(view.pod, container), exit, view.now) {
         Some((until, delay)) => actions.backing_off.push(BackingOff { name: container.name.clone(), until, delay }),
@@ -297,15 +321,27 @@ fn restarts_before(previous: Option<&PodStatus>, kind: ContainerKind, name: &str
 }
 
 fn started_before(view: &View<'_>) -> bool {
-    view.runtime.containers.iter().any(|container| container.kind == ContainerKind::App && container.state != ContainerState::Created)
-}
-
-/// The newest container of that kind and name, of one sandbox or of all.
-fn newest_of<'a>(view: &View<'a>, kind: ContainerKind, name: &str, sandbox: Option<&SandboxId>) -> Option<&'a RuntimeContainer> {
     view.runtime
         .containers
         .iter()
-        .filter(|container| container.kind == kind && container.name == name && sandbox.is_none_or(|sandbox| container.sandbox == *sandbox))
+        .any(|container| container.kind == ContainerKind::App && container.state != ContainerState::Created)
+}
+
+/// The newest container of that kind and name, of one sandbox or of all.
+fn newest_of<'a>(
+    view: &View<'a>,
+    kind: ContainerKind,
+    name: &str,
+    sandbox: Option<&SandboxId>,
+) -> Option<&'a RuntimeContainer> {
+    view.runtime
+        .containers
+        .iter()
+        .filter(|container| {
+            container.kind == kind
+                && container.name == name
+                && sandbox.is_none_or(|sandbox| container.sandbox == *sandbox)
+        })
         .max_by_key(|container| (container.attempt, container.created_at))
 }
 

@@ -10,21 +10,29 @@ use crate::status::pod_status::Verdict;
 
 /// Decides about `pod`, given the pods that run or will run here.
 pub fn admit(pod: &Pod, others: &[&Pod], node: &Node, max_pods: usize) -> Result<(), Verdict> {
-    let reject = |reason: &str, message: String| Err(Verdict { reason: reason.to_owned(), message: format!("Pod was rejected: {message}") });
+    let reject = |reason: &str, message: String| {
+        Err(Verdict { reason: reason.to_owned(), message: format!("Pod was rejected: {message}") })
+    };
     let Some(spec) = &pod.spec else { return reject("UnexpectedAdmissionError", "pod has no spec".to_owned()) };
     if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
         return reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".to_owned());
     }
     let os_label = spec.node_selector.as_ref().and_then(|selector| selector.get("kubernetes.io/os"));
     if os_label.is_some_and(|os| os != "linux") {
-        return reject("PodOSSelectorNodeLabelDoesNotMatch", "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label".to_owned());
+        return reject(
+            "PodOSSelectorNodeLabelDoesNotMatch",
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label".to_owned(),
+        );
     }
     if facts::is_static(pod) {
         // It was put here by name; only what it shares with others is checked.
         return ports_free(pod, others).map_err(|message| Verdict { reason: "NodePorts".to_owned(), message });
     }
     if !matches_node(pod, node) {
-        return reject("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned());
+        return reject(
+            "NodeAffinity",
+            "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector".to_owned(),
+        );
     }
     if let Err(message) = ports_free(pod, others) {
         return reject("NodePorts", message);
@@ -33,7 +41,13 @@ pub fn admit(pod: &Pod, others: &[&Pod], node: &Node, max_pods: usize) -> Result
         return Ok(());
     }
     if others.len() + 1 > max_pods {
-        return reject("OutOfpods", format!("Node didn't have enough resource: pods, requested: 1, used: {}, capacity: {max_pods}", others.len()));
+        return reject(
+            "OutOfpods",
+            format!(
+                "Node didn't have enough resource: pods, requested: 1, used: {}, capacity: {max_pods}",
+                others.len()
+            ),
+        );
     }
     let allocatable = node.status.as_ref().and_then(|status| status.allocatable.clone()).unwrap_or_default();
     let mut used: BTreeMap<String, Quantity> = BTreeMap::new();
@@ -48,7 +62,13 @@ pub fn admit(pod: &Pod, others: &[&Pod], node: &Node, max_pods: usize) -> Result
             if amount.is_zero() || !name.contains('/') {
                 continue;
             }
-            return reject(&format!("OutOf{name}"), format!("Node didn't have enough resource: {name}, requested: {}, used: 0, capacity: 0", number(&name, &amount)));
+            return reject(
+                &format!("OutOf{name}"),
+                format!(
+                    "Node didn't have enough resource: {name}, requested: {}, used: 0, capacity: 0",
+                    number(&name, &amount)
+                ),
+            );
         };
         let used = used.get(&name).copied().unwrap_or(Quantity::ZERO);
         if !amount.is_zero() && used.plus(&amount) > total {
@@ -72,9 +92,13 @@ fn ports_free(pod: &Pod, others: &[&Pod]) -> Result<(), String> {
     let wanted = host_ports(pod);
     for other in others {
         for taken in host_ports(other) {
-            let clash = wanted.iter().any(|port| port.0 == taken.0 && port.1 == taken.1 && (any(&port.2) || any(&taken.2) || port.2 == taken.2));
+            let clash = wanted.iter().any(|port| {
+                port.0 == taken.0 && port.1 == taken.1 && (any(&port.2) || any(&taken.2) || port.2 == taken.2)
+            });
             if clash {
-                return Err("Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned());
+                return Err(
+                    "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned()
+                );
             }
         }
     }
@@ -100,7 +124,9 @@ fn matches_node(pod: &Pod, node: &Node) -> bool {
         .as_ref()
         .and_then(|affinity| affinity.node_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    selected && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, labels, name)))
+    selected
+        && required
+            .is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, labels, name)))
 }
 
 /// An empty term matches nothing.
@@ -108,8 +134,12 @@ fn term_matches(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     (!expressions.is_empty() || !fields.is_empty())
-        && expressions.iter().all(|requirement| requirement_matches(requirement, labels.get(&requirement.key).map(String::as_str)))
-        && fields.iter().all(|requirement| requirement.key == "metadata.name" && requirement_matches(requirement, Some(name)))
+        && expressions
+            .iter()
+            .all(|requirement| requirement_matches(requirement, labels.get(&requirement.key).map(String::as_str)))
+        && fields
+            .iter()
+            .all(|requirement| requirement.key == "metadata.name" && requirement_matches(requirement, Some(name)))
 }
 
 fn requirement_matches(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
@@ -163,15 +193,21 @@ mod tests {
         let gpu = pod(json!({ "containers": [{ "name": "c", "resources": { "requests": { "x.io/gpu": "1" } } }] }));
         assert_eq!(reason(&gpu, &[]), "OutOfx.io/gpu");
         let verdict = admit(&cpu("3"), &[], &node(), 3).expect_err("too much");
-        assert_eq!(verdict.message, "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000");
+        assert_eq!(
+            verdict.message,
+            "Pod was rejected: Node didn't have enough resource: cpu, requested: 3000, used: 0, capacity: 2000"
+        );
     }
 
     #[test]
     fn selectors_and_affinity_hold() {
         assert_eq!(reason(&pod(json!({ "containers": [], "nodeSelector": { "zone": "b" } })), &[]), "NodeAffinity");
-        for (operator, values, expected) in
-            [("In", vec!["a"], ""), ("NotIn", vec!["a"], "NodeAffinity"), ("Exists", vec![], ""), ("DoesNotExist", vec![], "NodeAffinity")]
-        {
+        for (operator, values, expected) in [
+            ("In", vec!["a"], ""),
+            ("NotIn", vec!["a"], "NodeAffinity"),
+            ("Exists", vec![], ""),
+            ("DoesNotExist", vec![], "NodeAffinity"),
+        ] {
             let term = json!({ "matchExpressions": [{ "key": "zone", "operator": operator, "values": values }] });
             let affinity = json!({ "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [term] } } });
             assert_eq!(reason(&pod(json!({ "containers": [], "affinity": affinity })), &[]), expected, "{operator}");
@@ -182,7 +218,9 @@ mod tests {
     #[test]
     fn host_ports_clash_by_address_and_protocol() {
         let port = |ip: &str, protocol: &str| {
-            pod(json!({ "containers": [{ "name": "c", "ports": [{ "containerPort": 1, "hostPort": 80, "hostIP": ip, "protocol": protocol }] }] }))
+            pod(
+                json!({ "containers": [{ "name": "c", "ports": [{ "containerPort": 1, "hostPort": 80, "hostIP": ip, "protocol": protocol }] }] }),
+            )
         };
         assert_eq!(reason(&port("", "TCP"), &[&port("10.0.0.1", "TCP")]), "NodePorts");
         assert_eq!(reason(&port("10.0.0.2", "TCP"), &[&port("10.0.0.1", "TCP")]), "");

@@ -54,7 +54,8 @@ impl BackOffs {
 
     /// The container ran longer than twice the cap since its last start.
     fn expired(&self, entry: &Entry, event: Timestamp) -> bool {
-        event.duration_since(entry.updated) > jiff::SignedDuration::try_from(self.cap * 2).unwrap_or(jiff::SignedDuration::MAX)
+        event.duration_since(entry.updated)
+            > jiff::SignedDuration::try_from(self.cap * 2).unwrap_or(jiff::SignedDuration::MAX)
     }
 }
 

@@ -33,7 +33,14 @@ pub struct WorkerContext {
 
 impl WorkerContext {
     /// An event about a container.
-    pub fn tell(&self, pod: &Pod, container: &ContainerRef<'_>, type_: EventType, reason: &'static str, message: impl Into<String>) {
+    pub fn tell(
+        &self,
+        pod: &Pod,
+        container: &ContainerRef<'_>,
+        type_: EventType,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         self.events.container(pod, field_path(container.kind(), container.name()), type_, reason, message);
     }
 

@@ -116,7 +116,9 @@ pub fn grace_period(pod: &Pod) -> Duration {
 #[must_use]
 pub fn is_critical(pod: &Pod) -> bool {
     const SYSTEM_CRITICAL: i32 = 2_000_000_000;
-    is_static(pod) || is_mirror(pod) || pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|priority| priority >= SYSTEM_CRITICAL)
+    is_static(pod)
+        || is_mirror(pod)
+        || pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|priority| priority >= SYSTEM_CRITICAL)
 }
 
 /// Now, in the API's resolution of seconds: anything finer would make every status look changed.

@@ -34,22 +34,39 @@ struct Failures {
 impl ImageManager {
     /// `parallel` pulls at a time.
     #[must_use]
-    pub fn new(runtime: Arc<dyn PodRuntime>, context: Arc<SpecContext>, events: EventRecorder, parallel: usize) -> Self {
+    pub fn new(
+        runtime: Arc<dyn PodRuntime>,
+        context: Arc<SpecContext>,
+        events: EventRecorder,
+        parallel: usize,
+    ) -> Self {
         let back_offs = BackOffs::new(Duration::from_secs(10), Duration::from_secs(300));
-        Self { runtime, context, events, turns: Semaphore::new(parallel.max(1)), failures: Mutex::new(Failures { back_offs, last: HashMap::new() }) }
+        Self {
+            runtime,
+            context,
+            events,
+            turns: Semaphore::new(parallel.max(1)),
+            failures: Mutex::new(Failures { back_offs, last: HashMap::new() }),
+        }
     }
 
     /// The image, pulled if the policy wants it. The error is what the container waits for.
     pub async fn ensure(&self, pod: &Pod, container: &Container, field: &str) -> Result<RuntimeImage, Waiting> {
         let reference = container.image.as_deref().unwrap_or_default();
         if reference.is_empty() || reference.contains(char::is_whitespace) {
-            return Err(self.failed(pod, field, "InvalidImageName", format!("Failed to apply default image tag {reference:?}: invalid reference format")));
+            return Err(self.failed(
+                pod,
+                field,
+                "InvalidImageName",
+                format!("Failed to apply default image tag {reference:?}: invalid reference format"),
+            ));
         }
         let policy = container.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let present = self.find(pod, field, reference).await?;
         match (present, policy) {
             (Some(image), "IfNotPresent" | "Never") => {
-                let message = format!("Container image {reference:?} already present on machine and can be accessed by the pod");
+                let message =
+                    format!("Container image {reference:?} already present on machine and can be accessed by the pod");
                 self.events.container(pod, field.to_owned(), EventType::Normal, "Pulled", message);
                 Ok(image)
             }
@@ -76,7 +93,13 @@ impl ImageManager {
             self.events.container(pod, field.to_owned(), EventType::Warning, "Failed", "Error: ImagePullBackOff");
             return Err(Waiting { reason: "ImagePullBackOff".to_owned(), message });
         }
-        self.events.container(pod, field.to_owned(), EventType::Normal, "Pulling", format!("Pulling image {reference:?}"));
+        self.events.container(
+            pod,
+            field.to_owned(),
+            EventType::Normal,
+            "Pulling",
+            format!("Pulling image {reference:?}"),
+        );
         let started = tokio::time::Instant::now();
         let turn = self.turns.acquire().await;
         let result = self.pull_with_secrets(pod, reference).await;
@@ -86,9 +109,18 @@ impl ImageManager {
                 self.lock().back_offs.reset(&key);
                 let image = self.find(pod, field, reference).await?;
                 let Some(image) = image else {
-                    return Err(self.failed(pod, field, "ErrImagePull", format!("image {reference:?} is not there after its pull")));
+                    return Err(self.failed(
+                        pod,
+                        field,
+                        "ErrImagePull",
+                        format!("image {reference:?} is not there after its pull"),
+                    ));
                 };
-                let message = format!("Successfully pulled image {reference:?} in {:.3}s. Image size: {} bytes.", started.elapsed().as_secs_f64(), image.size);
+                let message = format!(
+                    "Successfully pulled image {reference:?} in {:.3}s. Image size: {} bytes.",
+                    started.elapsed().as_secs_f64(),
+                    image.size
+                );
                 self.events.container(pod, field.to_owned(), EventType::Normal, "Pulled", message);
                 Ok(image)
             }
@@ -98,7 +130,13 @@ impl ImageManager {
                 let previous = failures.last.insert(key.clone(), now).unwrap_or(now);
                 failures.back_offs.next(&key, previous, now);
                 drop(failures);
-                self.events.container(pod, field.to_owned(), EventType::Warning, "Failed", format!("Failed to pull image {reference:?}: {message}"));
+                self.events.container(
+                    pod,
+                    field.to_owned(),
+                    EventType::Warning,
+                    "Failed",
+                    format!("Failed to pull image {reference:?}: {message}"),
+                );
                 Err(self.failed(pod, field, "ErrImagePull", message))
             }
         }
@@ -159,10 +197,17 @@ fn registry(reference: &str) -> String {
 /// The credentials for `registry` in a `kubernetes.io/dockerconfigjson` or `dockercfg` secret.
 fn registry_auths(secret: &k8s_openapi::api::core::v1::Secret, registry: &str) -> Vec<RegistryAuth> {
     let data = secret.data.as_ref();
-    let text = |key: &str| data.and_then(|data| data.get(key)).and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes.0).ok());
-    let auths = text(".dockerconfigjson").and_then(|config| config.get("auths").cloned()).or_else(|| text(".dockercfg"));
+    let text = |key: &str| {
+        data.and_then(|data| data.get(key)).and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes.0).ok())
+    };
+    let auths =
+        text(".dockerconfigjson").and_then(|config| config.get("auths").cloned()).or_else(|| text(".dockercfg"));
     let Some(serde_json::Value::Object(auths)) = auths else { return Vec::new() };
-    auths.iter().filter(|(server, _)| serves(server, registry)).filter_map(|(server, entry)| registry_auth(server, entry)).collect()
+    auths
+        .iter()
+        .filter(|(server, _)| serves(server, registry))
+        .filter_map(|(server, entry)| registry_auth(server, entry))
+        .collect()
 }
 
 fn serves(server: &str, registry: &str) -> bool {
@@ -172,7 +217,9 @@ fn serves(server: &str, registry: &str) -> bool {
 }
 
 fn registry_auth(server: &str, entry: &serde_json::Value) -> Option<RegistryAuth> {
-    let field = |name: &str| entry.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let field = |name: &str| {
+        entry.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
     let (username, password) = match (field("username"), field("password")) {
         (Some(username), Some(password)) => (username, password),
         _ => {

@@ -23,9 +23,14 @@ const LEAST: Duration = Duration::from_secs(2);
 /// Kills all containers, app and ephemeral ones first and together, then sidecars in reverse order, then all sandboxes.
 pub async fn kill_pod(context: &Arc<WorkerContext>, pod: &Arc<Pod>, runtime: &RuntimePod, grace: Duration) {
     let started = Instant::now();
-    let (sidecars, apps): (Vec<_>, Vec<_>) = runtime.containers.iter().filter(|container| is_running(container)).partition(|container| is_sidecar(pod, container));
+    let (sidecars, apps): (Vec<_>, Vec<_>) = runtime
+        .containers
+        .iter()
+        .filter(|container| is_running(container))
+        .partition(|container| is_sidecar(pod, container));
     join_all(apps.into_iter().map(|container| kill_told(context, pod, container, grace))).await;
-    let order = |container: &&RuntimeContainer| facts::init_containers(pod).iter().position(|init| init.name == container.name);
+    let order =
+        |container: &&RuntimeContainer| facts::init_containers(pod).iter().position(|init| init.name == container.name);
     let mut sidecars = sidecars;
     sidecars.sort_by_key(|container| std::cmp::Reverse(order(container)));
     for sidecar in sidecars {
@@ -37,7 +42,8 @@ pub async fn kill_pod(context: &Arc<WorkerContext>, pod: &Arc<Pod>, runtime: &Ru
 }
 
 fn is_sidecar(pod: &Pod, container: &RuntimeContainer) -> bool {
-    container.kind == ContainerKind::Init && facts::init_containers(pod).iter().any(|init| init.name == container.name && facts::is_sidecar(init))
+    container.kind == ContainerKind::Init
+        && facts::init_containers(pod).iter().any(|init| init.name == container.name && facts::is_sidecar(init))
 }
 
 async fn kill_told(context: &Arc<WorkerContext>, pod: &Arc<Pod>, container: &RuntimeContainer, grace: Duration) {
@@ -47,7 +53,12 @@ async fn kill_told(context: &Arc<WorkerContext>, pod: &Arc<Pod>, container: &Run
 }
 
 /// Runs the preStop hook, then stops the container. Returns when it is dead or the engine refused.
-pub async fn kill_container(context: &Arc<WorkerContext>, pod: &Arc<Pod>, container: &RuntimeContainer, grace: Duration) {
+pub async fn kill_container(
+    context: &Arc<WorkerContext>,
+    pod: &Arc<Pod>,
+    container: &RuntimeContainer,
+    grace: Duration,
+) {
     let started = Instant::now();
     if !grace.is_zero() {
         pre_stop(context, pod, container, grace).await;
@@ -56,7 +67,12 @@ pub async fn kill_container(context: &Arc<WorkerContext>, pod: &Arc<Pod>, contai
     // Only a hook can have used up what the pod asked for.
     let rest = if started.elapsed() > Duration::from_millis(500) { rest.max(LEAST) } else { rest };
     if let Err(error) = context.runtime.stop_container(&container.id, rest).await {
-        tracing::warn!(pod = facts::full_name(pod), container = container.name, error = chain(&error), "cannot stop container");
+        tracing::warn!(
+            pod = facts::full_name(pod),
+            container = container.name,
+            error = chain(&error),
+            "cannot stop container"
+        );
     }
 }
 
@@ -79,13 +95,24 @@ async fn pre_stop(context: &WorkerContext, pod: &Arc<Pod>, container: &RuntimeCo
         Err(_) => format!("did not end within {} s", grace.as_secs()),
     };
     let field = field_path(container.kind, &container.name);
-    context.events.container(pod, field, EventType::Warning, "FailedPreStopHook", format!("PreStopHook failed: {failure}"));
+    context.events.container(
+        pod,
+        field,
+        EventType::Warning,
+        "FailedPreStopHook",
+        format!("PreStopHook failed: {failure}"),
+    );
 }
 
 /// Takes the sandbox off the network and ends it; both are tried whatever happens to the other.
 pub async fn stop_sandbox(context: &WorkerContext, pod: &Pod, id: &SandboxId) {
     if let Err(error) = context.network.del(id).await {
-        tracing::warn!(pod = facts::full_name(pod), sandbox = id.0, error = chain(&error), "cannot take sandbox off the network");
+        tracing::warn!(
+            pod = facts::full_name(pod),
+            sandbox = id.0,
+            error = chain(&error),
+            "cannot take sandbox off the network"
+        );
     }
     if let Err(error) = context.runtime.stop_sandbox(id).await {
         let message = chain(&error);

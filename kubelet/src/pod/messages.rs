@@ -17,8 +17,10 @@ pub async fn termination_message(runtime: &dyn PodRuntime, container: &RuntimeCo
     let limit = MAX_BYTES.min(MAX_POD_BYTES / containers.max(1));
     let file = container.annotations.get(TERMINATION_MESSAGE_FILE);
     let mut text = file.map(|path| read_start(path, limit)).unwrap_or_default();
-    let failed = matches!(container.state, ContainerState::Exited { exit_code, started_at: Some(_), .. } if exit_code != 0);
-    let fallback = container.annotations.get(TERMINATION_MESSAGE_POLICY).is_some_and(|policy| policy == "FallbackToLogsOnError");
+    let failed =
+        matches!(container.state, ContainerState::Exited { exit_code, started_at: Some(_), .. } if exit_code != 0);
+    let fallback =
+        container.annotations.get(TERMINATION_MESSAGE_POLICY).is_some_and(|policy| policy == "FallbackToLogsOnError");
     if text.is_empty() && failed && fallback {
         text = log_end(runtime, container).await;
         text = last(&text, FALLBACK_BYTES.min(limit)).to_owned();

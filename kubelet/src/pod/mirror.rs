@@ -50,7 +50,9 @@ impl MirrorTask {
         for mirror in self.store.mirrors() {
             let full_name = facts::full_name(&mirror);
             let wanted = statics.iter().find(|pod| facts::full_name(pod) == full_name);
-            let same = wanted.is_some_and(|pod| facts::annotation(pod, facts::CONFIG_HASH) == facts::annotation(&mirror, facts::CONFIG_MIRROR));
+            let same = wanted.is_some_and(|pod| {
+                facts::annotation(pod, facts::CONFIG_HASH) == facts::annotation(&mirror, facts::CONFIG_MIRROR)
+            });
             if !same || facts::is_deleting(&mirror) {
                 match self.delete(&mirror).await {
                     Ok(()) => self.store.remove_mirror(&full_name, facts::uid(&mirror)),
@@ -96,7 +98,9 @@ impl MirrorTask {
 }
 
 fn later(wait: Option<Duration>, error: &kube::Error) -> Option<Duration> {
-    let pause = if is_connection_error(error) { REFUSED } else { RETRY };
+    // A starting API server refuses by 403 while it has no priority classes and roles yet.
+    let soon = is_connection_error(error) || matches!(error, kube::Error::Api(answer) if answer.code == 403);
+    let pause = if soon { REFUSED } else { RETRY };
     tracing::debug!(%error, "mirror pod not in line yet");
     Some(wait.map_or(pause, |wait| wait.min(pause)))
 }
@@ -135,6 +139,9 @@ mod tests {
         assert_eq!(facts::annotation(&mirror, facts::CONFIG_MIRROR), Some("h"));
         assert!(mirror.metadata.uid.is_none());
         let owner = &mirror.metadata.owner_references.expect("owner")[0];
-        assert_eq!((owner.kind.as_str(), owner.uid.as_str(), owner.controller, owner.block_owner_deletion), ("Node", "node-uid", Some(true), None));
+        assert_eq!(
+            (owner.kind.as_str(), owner.uid.as_str(), owner.controller, owner.block_owner_deletion),
+            ("Node", "node-uid", Some(true), None)
+        );
     }
 }

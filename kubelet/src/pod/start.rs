@@ -10,6 +10,7 @@ use futures::future::{BoxFuture, Shared, join_all};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::actions::{Actions, Start, back_off_key, container_of};
 use super::context::{WorkerContext, field_path};
@@ -17,7 +18,9 @@ use super::facts;
 use super::images::chain;
 use super::state::PodState;
 use super::{kill, sync};
-use crate::container_spec::{ContainerRef, container_config, needs_pod_ip, runtime_handler, sandbox_config, write_hosts_file};
+use crate::container_spec::{
+    ContainerRef, container_config, needs_pod_ip, runtime_handler, sandbox_config, write_hosts_file,
+};
 use crate::events::EventType;
 use crate::lifecycle;
 use crate::runtime::{ContainerId, ContainerKind, PidMode, RuntimeError, SandboxId};
@@ -28,7 +31,13 @@ use crate::volume::PodVolumes;
 type Common<T> = Shared<BoxFuture<'static, Result<T, ()>>>;
 
 /// Starts; false if anything failed. What failed was told by events and waiting reasons.
-pub async fn start(context: &Arc<WorkerContext>, pod: &Arc<Pod>, state: &PodState, actions: &Actions, cancel: &CancellationToken) -> bool {
+pub async fn start(
+    context: &Arc<WorkerContext>,
+    pod: &Arc<Pod>,
+    state: &PodState,
+    actions: &Actions,
+    cancel: &CancellationToken,
+) -> bool {
     if !facts::host_network(pod)
         && let Err(cause) = context.network.status()
     {
@@ -44,11 +53,18 @@ pub async fn start(context: &Arc<WorkerContext>, pod: &Arc<Pod>, state: &PodStat
     let (cgroups, owner) = (Arc::clone(&context.cgroups), Arc::clone(pod));
     let prepared = tokio::task::spawn_blocking(move || cgroups.ensure_pod(&owner)).await;
     if let Ok(Err(error)) = prepared {
-        context.events.pod(pod, EventType::Warning, "FailedCreatePodContainer", format!("unable to ensure pod container exists: {}", chain(&error)));
+        context.events.pod(
+            pod,
+            EventType::Warning,
+            "FailedCreatePodContainer",
+            format!("unable to ensure pod container exists: {}", chain(&error)),
+        );
         return false;
     }
-    let volumes = mount(Arc::clone(context), Arc::clone(pod)).boxed().shared();
-    let (id, network) = match sandbox(context, pod, state, actions, &volumes).await {
+    // A task of its own: volumes are filled while the sandbox is created.
+    let mounted = AbortOnDropHandle::new(tokio::spawn(mount(Arc::clone(context), Arc::clone(pod))));
+    let volumes = async move { mounted.await.unwrap_or(Err(())) }.boxed().shared();
+    let (id, network) = match sandbox(context, pod, state, actions).await {
         Ok(sandbox) => sandbox,
         Err(()) => return false,
     };
@@ -63,28 +79,32 @@ async fn sandbox(
     pod: &Arc<Pod>,
     state: &PodState,
     actions: &Actions,
-    volumes: &Common<PodVolumes>,
 ) -> Result<(SandboxId, Common<Vec<IpAddr>>), ()> {
     if let Some(id) = &actions.sandbox {
-        let pid = state.lock().runtime.as_ref().and_then(|runtime| runtime.sandboxes.first().and_then(|sandbox| sandbox.pid));
+        let pid =
+            state.lock().runtime.as_ref().and_then(|runtime| runtime.sandboxes.first().and_then(|sandbox| sandbox.pid));
         let (context, pod, state, id) = (Arc::clone(context), Arc::clone(pod), state.clone(), id.clone());
         let sandbox = id.clone();
         let network = async move {
-            let ips = sync::ensure_network(&context, &pod, &id, pid).await.map_err(|message| sandbox_failed(&context, &pod, &message))?;
+            let ips = sync::ensure_network(&context, &pod, &id, pid)
+                .await
+                .map_err(|message| sandbox_failed(&context, &pod, &message))?;
             addressed(&context, &pod, &state, ips)
         };
         return Ok((sandbox, network.boxed().shared()));
     }
     let attempt = actions.create_sandbox.unwrap_or(0);
-    // Volumes that cannot be mounted are seen while the pause container is created; nothing waits for them here.
-    let volumes = volumes.clone();
-    let (created, _) = tokio::join!(create_sandbox(context, pod, attempt), futures::future::poll_immediate(volumes));
-    let (id, ports) = created.map_err(|message| sandbox_failed(context, pod, &message))?;
+    let (id, ports) =
+        create_sandbox(context, pod, attempt).await.map_err(|message| sandbox_failed(context, pod, &message))?;
     let network = run_sandbox(Arc::clone(context), Arc::clone(pod), state.clone(), id.clone(), ports);
     Ok((id, network.boxed().shared()))
 }
 
-async fn create_sandbox(context: &WorkerContext, pod: &Pod, attempt: u32) -> Result<(SandboxId, Vec<crate::runtime::PortMapping>), String> {
+async fn create_sandbox(
+    context: &WorkerContext,
+    pod: &Pod,
+    attempt: u32,
+) -> Result<(SandboxId, Vec<crate::runtime::PortMapping>), String> {
     let mut config = sandbox_config(&context.spec, pod, attempt).map_err(|error| chain(&error))?;
     config.runtime_handler = runtime_handler(&context.spec, pod).await.map_err(|error| chain(&error))?;
     let id = context.runtime.create_sandbox(&config).await.map_err(|error| chain(&error))?;
@@ -98,7 +118,8 @@ async fn run_sandbox(
     id: SandboxId,
     ports: Vec<crate::runtime::PortMapping>,
 ) -> Result<Vec<IpAddr>, ()> {
-    let started = context.runtime.start_sandbox(&id).await.map_err(|error| sandbox_failed(&context, &pod, &chain(&error)))?;
+    let started =
+        context.runtime.start_sandbox(&id).await.map_err(|error| sandbox_failed(&context, &pod, &chain(&error)))?;
     if facts::host_network(&pod) {
         let ips = context.spec.node.ips.clone();
         return addressed(&context, &pod, &state, ips);
@@ -106,7 +127,12 @@ async fn run_sandbox(
     match context.network.add(&facts::pod_ref(&pod), &id, &started.netns, &ports).await {
         Ok(network) => addressed(&context, &pod, &state, network.ips),
         Err(error) => {
-            let message = format!("failed to set up sandbox container {:?} network for pod {:?}: {}", id.0, facts::name(&pod), chain(&error));
+            let message = format!(
+                "failed to set up sandbox container {:?} network for pod {:?}: {}",
+                id.0,
+                facts::name(&pod),
+                chain(&error)
+            );
             sandbox_failed(&context, &pod, &message);
             // A sandbox without a network is of no use to anybody.
             kill::stop_sandbox(&context, &pod, &id).await;
@@ -123,7 +149,12 @@ fn addressed(context: &WorkerContext, pod: &Pod, state: &PodState, ips: Vec<IpAd
 
 fn sandbox_failed(context: &WorkerContext, pod: &Pod, message: &str) {
     tracing::warn!(pod = facts::full_name(pod), message, "sandbox failed");
-    context.events.pod(pod, EventType::Warning, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {message}"));
+    context.events.pod(
+        pod,
+        EventType::Warning,
+        "FailedCreatePodSandBox",
+        format!("Failed to create pod sandbox: {message}"),
+    );
 }
 
 async fn mount(context: Arc<WorkerContext>, pod: Arc<Pod>) -> Result<PodVolumes, ()> {
@@ -220,10 +251,22 @@ fn target_process(state: &PodState, target: &str) -> Result<PidMode, Waiting> {
     })
 }
 
-fn refuse(context: &WorkerContext, pod: &Pod, state: &PodState, container: &ContainerRef<'_>, waiting: Waiting) -> bool {
+fn refuse(
+    context: &WorkerContext,
+    pod: &Pod,
+    state: &PodState,
+    container: &ContainerRef<'_>,
+    waiting: Waiting,
+) -> bool {
     let told = state.lock().waiting.insert(container.name().to_owned(), waiting.clone()) == Some(waiting.clone());
     if !told {
-        tracing::warn!(pod = facts::full_name(pod), container = container.name(), reason = waiting.reason, message = waiting.message, "container does not start");
+        tracing::warn!(
+            pod = facts::full_name(pod),
+            container = container.name(),
+            reason = waiting.reason,
+            message = waiting.message,
+            "container does not start"
+        );
         if !waiting.reason.contains("Image") {
             context.tell(pod, container, EventType::Warning, "Failed", format!("Error: {}", waiting.message));
         }
@@ -252,7 +295,13 @@ async fn post_start(
         () = cancel.cancelled() => return false,
     };
     let Err(error) = result else { return true };
-    context.tell(pod, container, EventType::Warning, "FailedPostStartHook", format!("PostStartHook failed: {}", chain(&error)));
+    context.tell(
+        pod,
+        container,
+        EventType::Warning,
+        "FailedPostStartHook",
+        format!("PostStartHook failed: {}", chain(&error)),
+    );
     context.tell(pod, container, EventType::Normal, "Killing", "FailedPostStartHook");
     if let Err(error) = context.runtime.stop_container(id, facts::grace_period(pod)).await {
         tracing::warn!(%error, "cannot stop container whose hook failed");

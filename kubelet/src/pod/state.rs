@@ -12,8 +12,8 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use super::backoff::BackOffs;
 use super::facts;
 use crate::runtime::{ContainerId, RuntimePod};
-use crate::status::pod_status::Verdict;
 use crate::status::Waiting;
+use crate::status::pod_status::Verdict;
 
 /// One pod's memory.
 #[derive(Clone)]
@@ -45,7 +45,9 @@ impl PodState {
     #[must_use]
     pub fn new(pod: &Pod, crash_loop_cap: Duration) -> Self {
         let stored = pod.status.as_ref();
-        let start_time = stored.and_then(|status| status.start_time.as_ref()).map_or_else(facts::now_in_seconds, |time| facts::to_seconds(time.0));
+        let start_time = stored
+            .and_then(|status| status.start_time.as_ref())
+            .map_or_else(facts::now_in_seconds, |time| facts::to_seconds(time.0));
         let memory = Memory {
             runtime: None,
             pod_ips: Vec::new(),

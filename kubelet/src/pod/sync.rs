@@ -33,7 +33,12 @@ pub enum Outcome {
 }
 
 /// Runs one pass. `cancel` ends waits early because the pod is to be terminated.
-pub async fn pass(context: &Arc<WorkerContext>, pod: &Arc<Pod>, state: &PodState, cancel: &CancellationToken) -> Outcome {
+pub async fn pass(
+    context: &Arc<WorkerContext>,
+    pod: &Arc<Pod>,
+    state: &PodState,
+    cancel: &CancellationToken,
+) -> Outcome {
     let runtime = match look(context, pod, state).await {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -46,7 +51,12 @@ pub async fn pass(context: &Arc<WorkerContext>, pod: &Arc<Pod>, state: &PodState
     publish(context, pod, state);
     if actions.kill_pod {
         if !runtime.sandboxes.is_empty() && !actions.finished {
-            context.events.pod(pod, EventType::Normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+            context.events.pod(
+                pod,
+                EventType::Normal,
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.",
+            );
         }
         kill::kill_pod(context, pod, &runtime, facts::grace_period(pod)).await;
         if let Err(error) = look(context, pod, state).await {
@@ -79,13 +89,24 @@ pub async fn pass(context: &Arc<WorkerContext>, pod: &Arc<Pod>, state: &PodState
 
 /// Asks the engine, and takes over what it says: addresses and last words included. Probes learn of it before anybody
 /// reads their results, because a container that nothing probes counts as ready.
-pub async fn look(context: &WorkerContext, pod: &Arc<Pod>, state: &PodState) -> Result<Arc<RuntimePod>, crate::runtime::RuntimeError> {
+pub async fn look(
+    context: &WorkerContext,
+    pod: &Arc<Pod>,
+    state: &PodState,
+) -> Result<Arc<RuntimePod>, crate::runtime::RuntimeError> {
     let uid = facts::uid(pod);
     let runtime = Arc::new(context.runtime.pod(uid).await?);
     let unread: Vec<_> = {
         let memory = state.lock();
-        let exited = |container: &&crate::runtime::RuntimeContainer| matches!(container.state, ContainerState::Exited { .. });
-        runtime.containers.iter().filter(exited).filter(|container| !memory.messages.contains_key(&container.id)).cloned().collect()
+        let exited =
+            |container: &&crate::runtime::RuntimeContainer| matches!(container.state, ContainerState::Exited { .. });
+        runtime
+            .containers
+            .iter()
+            .filter(exited)
+            .filter(|container| !memory.messages.contains_key(&container.id))
+            .cloned()
+            .collect()
     };
     let containers = crate::container_spec::all_containers(pod).count();
     let mut read: HashMap<ContainerId, String> = HashMap::new();
@@ -98,7 +119,10 @@ pub async fn look(context: &WorkerContext, pod: &Arc<Pod>, state: &PodState) -> 
     memory.messages.retain(|id, _| runtime.containers.iter().any(|container| container.id == *id));
     memory.messages.extend(read);
     memory.waiting.retain(|name, _| {
-        !runtime.containers.iter().any(|container| container.name == *name && matches!(container.state, ContainerState::Running { .. }))
+        !runtime
+            .containers
+            .iter()
+            .any(|container| container.name == *name && matches!(container.state, ContainerState::Running { .. }))
     });
     if let Some(ips) = ips {
         memory.pod_ips = ips;
@@ -121,7 +145,12 @@ async fn addresses(context: &WorkerContext, pod: &Pod, runtime: &RuntimePod) -> 
 }
 
 /// A running sandbox that lost its network, or never got it because the kubelet died in between, gets it now.
-pub async fn ensure_network(context: &WorkerContext, pod: &Pod, id: &SandboxId, pid: Option<i32>) -> Result<Vec<IpAddr>, String> {
+pub async fn ensure_network(
+    context: &WorkerContext,
+    pod: &Pod,
+    id: &SandboxId,
+    pid: Option<i32>,
+) -> Result<Vec<IpAddr>, String> {
     if facts::host_network(pod) {
         return Ok(context.spec.node.ips.clone());
     }
@@ -138,7 +167,9 @@ pub async fn ensure_network(context: &WorkerContext, pod: &Pod, id: &SandboxId, 
 fn decide(context: &WorkerContext, pod: &Pod, state: &PodState, runtime: &RuntimePod) -> Actions {
     let memory = state.lock();
     let previous = context.store.status_ref(facts::uid(pod));
-    let probes = |container: &crate::runtime::RuntimeContainer| context.probes.results(facts::uid(pod), &container.name, &container.id);
+    let probes = |container: &crate::runtime::RuntimeContainer| {
+        context.probes.results(facts::uid(pod), &container.name, &container.id)
+    };
     compute_actions(&View {
         pod,
         runtime,
@@ -160,7 +191,8 @@ fn note_back_offs(context: &WorkerContext, pod: &Pod, state: &PodState, actions:
         let waiting = Waiting { reason: "CrashLoopBackOff".to_owned(), message };
         let new = state.lock().waiting.insert(wait.name.clone(), waiting.clone()) != Some(waiting);
         if let Some(container) = crate::container_spec::find_container(pod, &wait.name).filter(|_| new) {
-            let message = format!("Back-off restarting failed container {} in pod {}", wait.name, WorkerContext::label(pod));
+            let message =
+                format!("Back-off restarting failed container {} in pod {}", wait.name, WorkerContext::label(pod));
             context.tell(pod, &container, EventType::Warning, "BackOff", message);
         }
     }
@@ -170,7 +202,8 @@ fn note_back_offs(context: &WorkerContext, pod: &Pod, state: &PodState, actions:
 pub fn publish(context: &WorkerContext, pod: &Pod, state: &PodState) {
     let uid = facts::uid(pod);
     let previous = context.store.status_ref(uid);
-    let probes = |container: &crate::runtime::RuntimeContainer| context.probes.results(uid, &container.name, &container.id);
+    let probes =
+        |container: &crate::runtime::RuntimeContainer| context.probes.results(uid, &container.name, &container.id);
     let status = {
         let memory = state.lock();
         let Some(runtime) = &memory.runtime else { return };

@@ -70,8 +70,10 @@ async fn clean(context: &Arc<WorkerContext>, pod: &Arc<Pod>) {
         let uid = facts::uid(pod).to_owned();
         let cgroups = Arc::clone(&context.cgroups);
         let owned = uid.clone();
-        let (volumes, cgroup) =
-            tokio::join!(context.volumes.unmount_pod(&uid), tokio::task::spawn_blocking(move || cgroups.remove_pod(&owned)));
+        let (volumes, cgroup) = tokio::join!(
+            context.volumes.unmount_pod(&uid),
+            tokio::task::spawn_blocking(move || cgroups.remove_pod(&owned))
+        );
         let mut clean = true;
         if let Err(error) = volumes {
             tracing::warn!(pod = facts::full_name(pod), error = chain(&error), "cannot remove volumes");
@@ -101,5 +103,9 @@ async fn look(context: &WorkerContext, pod: &Arc<Pod>, state: &PodState) -> Opti
 
 fn is_dead(runtime: &RuntimePod) -> bool {
     let sandboxes = runtime.sandboxes.iter().all(|sandbox| !sandbox.ready);
-    sandboxes && !runtime.containers.iter().any(|container| actions::is_running(container) && container.state != ContainerState::Created)
+    sandboxes
+        && !runtime
+            .containers
+            .iter()
+            .any(|container| actions::is_running(container) && container.state != ContainerState::Created)
 }

@@ -151,8 +151,10 @@ impl Worker {
     /// Runs one pass beside this task.
     async fn pass(&mut self, pod: &Arc<Pod>) -> Outcome {
         let cancel = CancellationToken::new();
-        let (context, owned, state, token) = (Arc::clone(&self.context), Arc::clone(pod), self.state.clone(), cancel.clone());
-        let mut pass = AbortOnDropHandle::new(tokio::spawn(async move { sync::pass(&context, &owned, &state, &token).await }));
+        let (context, owned, state, token) =
+            (Arc::clone(&self.context), Arc::clone(pod), self.state.clone(), cancel.clone());
+        let mut pass =
+            AbortOnDropHandle::new(tokio::spawn(async move { sync::pass(&context, &owned, &state, &token).await }));
         let mut news: Option<Instant> = None;
         let mut woken = false;
         loop {

@@ -70,7 +70,9 @@ fn trim(mut pod: Pod) -> Arc<Pod> {
 
 /// The connection itself failed, so nobody was asked anything yet.
 fn is_refused(error: &watcher::Error) -> bool {
-    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error)) = error
+    let (watcher::Error::InitialListFailed(error)
+    | watcher::Error::WatchStartFailed(error)
+    | watcher::Error::WatchFailed(error)) = error
     else {
         return false;
     };

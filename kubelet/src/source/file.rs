@@ -53,7 +53,10 @@ impl FileSource {
                 }
                 let Some(events) = &mut events else { break };
                 match tokio::time::timeout(self.period, events.next()).await {
-                    Ok(Some(Ok(event))) if !event.mask.intersects(EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::IGNORED) => {}
+                    Ok(Some(Ok(event)))
+                        if !event
+                            .mask
+                            .intersects(EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::IGNORED) => {}
                     // The relist; the watch is made anew in case the directory is another one by now.
                     Err(_) | Ok(_) => break,
                 }
@@ -67,7 +70,12 @@ impl FileSource {
     /// `None` while the directory does not exist.
     fn watch(&self) -> Option<EventStream<Vec<u8>>> {
         let inotify = Inotify::init().ok()?;
-        let mask = WatchMask::CLOSE_WRITE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE | WatchMask::DELETE_SELF | WatchMask::MOVE_SELF;
+        let mask = WatchMask::CLOSE_WRITE
+            | WatchMask::MOVED_TO
+            | WatchMask::MOVED_FROM
+            | WatchMask::DELETE
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF;
         inotify.watches().add(&self.directory, mask).ok()?;
         inotify.into_event_stream(vec![0; 4096]).ok()
     }
@@ -107,8 +115,12 @@ impl FileSource {
         }
         match static_pod::parse(&text, &path, &self.node, Timestamp::now()) {
             Ok(pod) => {
-                let changed = known.get(&path).and_then(|file| file.pod.as_ref()).is_none_or(|old| facts::uid(old) != facts::uid(&pod));
-                let pod = if changed { Some(Arc::new(pod)) } else { known.get(&path).and_then(|file| file.pod.clone()) };
+                let changed = known
+                    .get(&path)
+                    .and_then(|file| file.pod.as_ref())
+                    .is_none_or(|old| facts::uid(old) != facts::uid(&pod));
+                let pod =
+                    if changed { Some(Arc::new(pod)) } else { known.get(&path).and_then(|file| file.pod.clone()) };
                 known.insert(path, File { text, pod });
                 changed
             }
@@ -133,10 +145,15 @@ fn read(path: &Path) -> std::io::Result<String> {
 mod tests {
     use super::*;
 
-    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: NAME}\nspec: {containers: [{name: c, image: i:1}]}\n";
+    const POD: &str =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: NAME}\nspec: {containers: [{name: c, image: i:1}]}\n";
 
     async fn names(updates: &mut mpsc::Receiver<SourceUpdate>) -> Vec<String> {
-        match tokio::time::timeout(Duration::from_secs(10), updates.recv()).await.expect("an update in time").expect("source lives") {
+        match tokio::time::timeout(Duration::from_secs(10), updates.recv())
+            .await
+            .expect("an update in time")
+            .expect("source lives")
+        {
             SourceUpdate::Static(pods) => pods.iter().map(|pod| facts::name(pod).to_owned()).collect(),
             other => panic!("unexpected {other:?}"),
         }
@@ -147,7 +164,12 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let manifests = directory.path().join("manifests");
         let (sender, mut updates) = mpsc::channel(4);
-        let source = FileSource { directory: manifests.clone(), node: "n".into(), period: Duration::from_millis(200), updates: sender };
+        let source = FileSource {
+            directory: manifests.clone(),
+            node: "n".into(),
+            period: Duration::from_millis(200),
+            updates: sender,
+        };
         let task = tokio::spawn(source.run());
         assert!(names(&mut updates).await.is_empty(), "a missing directory is an empty source");
 

@@ -44,7 +44,8 @@ pub fn parse(text: &str, path: &Path, node: &str, now: Timestamp) -> Result<Pod,
     let hash = fingerprint(&pod, path, node);
     let uid = pod.metadata.uid.get_or_insert(hash).clone();
     pod.metadata.name = Some(format!("{}-{}", facts::name(&pod), node.to_lowercase()));
-    pod.metadata.namespace = Some(pod.metadata.namespace.filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| "default".to_owned()));
+    pod.metadata.namespace =
+        Some(pod.metadata.namespace.filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| "default".to_owned()));
     let annotations = pod.metadata.annotations.get_or_insert_with(BTreeMap::new);
     annotations.insert(facts::CONFIG_HASH.to_owned(), uid);
     annotations.insert(facts::CONFIG_SOURCE.to_owned(), "file".to_owned());
@@ -67,7 +68,8 @@ fn fingerprint(pod: &Pod, path: &Path, node: &str) -> String {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let text = serde_json::to_string(pod).unwrap_or_default();
     let source = format!("host:{node}file:{}", path.display());
-    let hash = text.bytes().chain(source.bytes()).fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    let hash =
+        text.bytes().chain(source.bytes()).fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
     format!("{hash:032x}")
 }
 
@@ -91,7 +93,12 @@ fn refuse_references(spec: &PodSpec) -> Result<(), ManifestError> {
         if volume.persistent_volume_claim.is_some() {
             return Err(ManifestError::Reference("volumes.persistentVolumeClaim"));
         }
-        if volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()).any(|source| source.downward_api.is_none()) {
+        if volume
+            .projected
+            .iter()
+            .flat_map(|projected| projected.sources.iter().flatten())
+            .any(|source| source.downward_api.is_none())
+        {
             return Err(ManifestError::Reference("volumes.projected"));
         }
     }
@@ -99,7 +106,9 @@ fn refuse_references(spec: &PodSpec) -> Result<(), ManifestError> {
         if container.env_from.as_ref().is_some_and(|sources| !sources.is_empty()) {
             return Err(ManifestError::Reference("envFrom"));
         }
-        let by_key = |source: &k8s_openapi::api::core::v1::EnvVarSource| source.config_map_key_ref.is_some() || source.secret_key_ref.is_some();
+        let by_key = |source: &k8s_openapi::api::core::v1::EnvVarSource| {
+            source.config_map_key_ref.is_some() || source.secret_key_ref.is_some()
+        };
         if container.env.iter().flatten().any(|env| env.value_from.as_ref().is_some_and(by_key)) {
             return Err(ManifestError::Reference("env.valueFrom"));
         }
@@ -131,7 +140,10 @@ fn set_container_defaults(container: &mut Container, host_network: bool) {
             port.host_port.get_or_insert(port.container_port);
         }
     }
-    for probe in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe].into_iter().flatten() {
+    for probe in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe]
+        .into_iter()
+        .flatten()
+    {
         probe.timeout_seconds.get_or_insert(1);
         probe.period_seconds.get_or_insert(10);
         probe.success_threshold.get_or_insert(1);
@@ -211,7 +223,13 @@ mod tests {
 
     #[test]
     fn pull_policy_follows_the_tag() {
-        for (image, expected) in [("a", "Always"), ("a:latest", "Always"), ("r:5/a", "Always"), ("r:5/a:1", "IfNotPresent"), ("a@sha256:0", "IfNotPresent")] {
+        for (image, expected) in [
+            ("a", "Always"),
+            ("a:latest", "Always"),
+            ("r:5/a", "Always"),
+            ("r:5/a:1", "IfNotPresent"),
+            ("a@sha256:0", "IfNotPresent"),
+        ] {
             assert_eq!(default_pull_policy(image), expected, "{image}");
         }
     }

@@ -9,7 +9,13 @@ pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready
 
 /// The owned conditions, without times. `sandbox_ready`: the sandbox runs and has its network.
 #[must_use]
-pub fn conditions(pod: &Pod, init: &[ContainerStatus], app: &[ContainerStatus], phase: &str, sandbox_ready: bool) -> Vec<PodCondition> {
+pub fn conditions(
+    pod: &Pod,
+    init: &[ContainerStatus],
+    app: &[ContainerStatus],
+    phase: &str,
+    sandbox_ready: bool,
+) -> Vec<PodCondition> {
     let initialized = initialized(pod, init, app, phase);
     let containers_ready = containers_ready(pod, init, app, phase);
     let ready = ready(pod, &containers_ready);
@@ -56,7 +62,8 @@ fn initialized(pod: &Pod, init: &[ContainerStatus], app: &[ContainerStatus], pha
         return condition(pod, TYPE, true, Some("PodCompleted"), None);
     }
     let app_started = app.iter().any(|status| {
-        let ran = |state: &k8s_openapi::api::core::v1::ContainerState| state.running.is_some() || state.terminated.is_some();
+        let ran =
+            |state: &k8s_openapi::api::core::v1::ContainerState| state.running.is_some() || state.terminated.is_some();
         status.state.as_ref().is_some_and(ran) || status.last_state.as_ref().is_some_and(ran)
     });
     if incomplete.is_empty() || app_started {
@@ -73,7 +80,10 @@ fn containers_ready(pod: &Pod, init: &[ContainerStatus], app: &[ContainerStatus]
         "Failed" => return condition(pod, TYPE, false, Some("PodFailed"), None),
         _ => {}
     }
-    let sidecars = facts::init_containers(pod).iter().filter(|container| facts::is_sidecar(container)).map(|container| (container, init));
+    let sidecars = facts::init_containers(pod)
+        .iter()
+        .filter(|container| facts::is_sidecar(container))
+        .map(|container| (container, init));
     let apps = facts::app_containers(pod).iter().map(|container| (container, app));
     let (mut unknown, mut unready) = (Vec::new(), Vec::new());
     for (container, statuses) in sidecars.chain(apps) {
@@ -105,7 +115,10 @@ fn ready(pod: &Pod, containers_ready: &PodCondition) -> PodCondition {
     let mut missing = Vec::new();
     for gate in pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten()) {
         match present.iter().find(|condition| condition.type_ == gate.condition_type) {
-            None => missing.push(format!("corresponding condition of pod readiness gate \"{}\" does not exist.", gate.condition_type)),
+            None => missing.push(format!(
+                "corresponding condition of pod readiness gate \"{}\" does not exist.",
+                gate.condition_type
+            )),
             Some(condition) if condition.status != "True" => missing.push(format!(
                 "the status of pod readiness gate \"{}\" is not \"True\", but {}",
                 gate.condition_type, condition.status
@@ -120,7 +133,11 @@ fn ready(pod: &Pod, containers_ready: &PodCondition) -> PodCondition {
 }
 
 fn exited_well(status: &ContainerStatus) -> bool {
-    status.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|terminated| terminated.exit_code == 0)
+    status
+        .state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref())
+        .is_some_and(|terminated| terminated.exit_code == 0)
 }
 
 #[cfg(test)]

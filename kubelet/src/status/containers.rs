@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    VolumeMountStatus,
+    Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    ContainerStatus, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -17,9 +17,18 @@ pub const ID_PREFIX: &str = "docker://";
 
 /// The status of one container of the spec.
 #[must_use]
-pub fn container_status(input: &StatusInput<'_>, kind: ContainerKind, container: &Container, default_reason: &str) -> ContainerStatus {
-    let mut instances: Vec<&RuntimeContainer> =
-        input.runtime.containers.iter().filter(|instance| instance.kind == kind && instance.name == container.name).collect();
+pub fn container_status(
+    input: &StatusInput<'_>,
+    kind: ContainerKind,
+    container: &Container,
+    default_reason: &str,
+) -> ContainerStatus {
+    let mut instances: Vec<&RuntimeContainer> = input
+        .runtime
+        .containers
+        .iter()
+        .filter(|instance| instance.kind == kind && instance.name == container.name)
+        .collect();
     instances.sort_by_key(|instance| std::cmp::Reverse((instance.attempt, instance.created_at)));
     let old = previous(input, kind, &container.name);
     let Some(newest) = instances.first() else {
@@ -62,7 +71,9 @@ pub fn container_status(input: &StatusInput<'_>, kind: ContainerKind, container:
             status.container_id = old.and_then(|old| old.container_id.clone());
         }
     }
-    if let Some(reason) = input.waiting.get(&container.name).filter(|_| !matches!(newest.state, ContainerState::Running { .. })) {
+    if let Some(reason) =
+        input.waiting.get(&container.name).filter(|_| !matches!(newest.state, ContainerState::Running { .. }))
+    {
         apply_waiting(&mut status, reason);
     }
     status.volume_mounts = mounts(container);
@@ -78,7 +89,12 @@ fn apply_waiting(status: &mut ContainerStatus, reason: &Waiting) {
     status.state = Some(waiting(&reason.reason, Some(reason.message.clone())));
 }
 
-fn without_instance(input: &StatusInput<'_>, container: &Container, old: Option<&ContainerStatus>, default_reason: &str) -> ContainerStatus {
+fn without_instance(
+    input: &StatusInput<'_>,
+    container: &Container,
+    old: Option<&ContainerStatus>,
+    default_reason: &str,
+) -> ContainerStatus {
     let mut status = ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
@@ -125,8 +141,13 @@ fn without_instance(input: &StatusInput<'_>, container: &Container, old: Option<
 
 /// What an exited instance says of its end.
 #[must_use]
-pub fn terminated(instance: &RuntimeContainer, messages: &HashMap<ContainerId, String>) -> Option<ContainerStateTerminated> {
-    let ContainerState::Exited { started_at, finished_at, exit_code, oom_killed, error } = &instance.state else { return None };
+pub fn terminated(
+    instance: &RuntimeContainer,
+    messages: &HashMap<ContainerId, String>,
+) -> Option<ContainerStateTerminated> {
+    let ContainerState::Exited { started_at, finished_at, exit_code, oom_killed, error } = &instance.state else {
+        return None;
+    };
     let reason = match (exit_code, oom_killed, error.is_empty()) {
         (0, ..) => "Completed",
         (_, true, _) => "OOMKilled",
@@ -170,7 +191,10 @@ fn previous<'a>(input: &StatusInput<'a>, kind: ContainerKind, name: &str) -> Opt
 #[must_use]
 pub fn waiting(reason: &str, message: Option<String>) -> ApiState {
     ApiState {
-        waiting: Some(ContainerStateWaiting { reason: Some(reason.to_owned()), message: message.filter(|message| !message.is_empty()) }),
+        waiting: Some(ContainerStateWaiting {
+            reason: Some(reason.to_owned()),
+            message: message.filter(|message| !message.is_empty()),
+        }),
         ..ApiState::default()
     }
 }

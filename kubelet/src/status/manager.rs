@@ -186,7 +186,10 @@ impl StatusTask {
             Outcome::Gone => {
                 entry.delete = false;
                 if let (Some(pod), Some(status)) = (self.store.get(uid), self.store.status_ref(uid)) {
-                    let target = self.store.mirror(&facts::full_name(&pod)).map_or_else(|| uid.to_owned(), |mirror| facts::uid(&mirror).to_owned());
+                    let target = self
+                        .store
+                        .mirror(&facts::full_name(&pod))
+                        .map_or_else(|| uid.to_owned(), |mirror| facts::uid(&mirror).to_owned());
                     entry.sent = Some((target, status));
                 }
                 false
@@ -212,7 +215,11 @@ impl StatusTask {
                 && stored.init_container_statuses == sent.init_container_statuses
                 && stored.pod_ip == sent.pod_ip
                 && sent.conditions.iter().flatten().all(|ours| {
-                    stored.conditions.iter().flatten().any(|theirs| theirs.type_ == ours.type_ && theirs.status == ours.status)
+                    stored
+                        .conditions
+                        .iter()
+                        .flatten()
+                        .any(|theirs| theirs.type_ == ours.type_ && theirs.status == ours.status)
                 });
             if !same {
                 entry.sent = None;
@@ -226,6 +233,9 @@ impl StatusTask {
 async fn push(api: &Api<Pod>, target: &Pod, status: Option<Arc<PodStatus>>, delete: bool) -> Outcome {
     let (name, uid) = (facts::name(target), facts::uid(target));
     let Some(status) = status else { return Outcome::Gone };
+    if facts::is_mirror(target) {
+        return push_mirror(api, target, status).await;
+    }
     // Also before a deletion that was tried already: only the answer proves that a terminal phase is stored.
     match api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch(target, &status))).await {
         Ok(_) => {}
@@ -240,6 +250,43 @@ async fn push(api: &Api<Pod>, target: &Pod, status: Option<Arc<PodStatus>>, dele
         };
     }
     Outcome::Sent(uid.to_owned(), status)
+}
+
+/// A restarted kubelet knows nothing of a static pod's past; its mirror does.
+async fn push_mirror(api: &Api<Pod>, mirror: &Pod, status: Arc<PodStatus>) -> Outcome {
+    let adapted = with_past(&status, mirror.status.as_ref());
+    let same = mirror.status.as_ref().is_some_and(|stored| {
+        stored.phase == adapted.phase
+            && stored.container_statuses == adapted.container_statuses
+            && stored.conditions == adapted.conditions
+            && stored.pod_ips == adapted.pod_ips
+    });
+    if !same
+        && let Err(error) = api
+            .patch_status(facts::name(mirror), &PatchParams::default(), &Patch::Strategic(patch(mirror, &adapted)))
+            .await
+    {
+        return failed(&error, "patch status of", mirror);
+    }
+    Outcome::Sent(facts::uid(mirror).to_owned(), status)
+}
+
+/// The status with the stored start time, and the stored transition times of conditions that did not change.
+fn with_past(status: &PodStatus, stored: Option<&PodStatus>) -> PodStatus {
+    let mut adapted = status.clone();
+    let Some(stored) = stored else { return adapted };
+    adapted.start_time = stored.start_time.clone().or(adapted.start_time);
+    for condition in adapted.conditions.iter_mut().flatten() {
+        let same = stored
+            .conditions
+            .iter()
+            .flatten()
+            .find(|old| old.type_ == condition.type_ && old.status == condition.status);
+        if let Some(time) = same.and_then(|old| old.last_transition_time.clone()) {
+            condition.last_transition_time = Some(time);
+        }
+    }
+    adapted
 }
 
 fn failed(error: &kube::Error, operation: &str, pod: &Pod) -> Outcome {
@@ -263,10 +310,29 @@ fn patch(target: &Pod, status: &PodStatus) -> Value {
         for name in ["message", "reason", "podIP", "podIPs", "initContainerStatuses", "ephemeralContainerStatuses"] {
             fields.entry(name).or_insert(Value::Null);
         }
+        // Conditions are merged by type, so what one no longer says must be taken back.
+        for condition in fields
+            .get_mut("conditions")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
+            condition.entry("reason").or_insert(Value::Null);
+            condition.entry("message").or_insert(Value::Null);
+        }
         // Lists of addresses are merged by address; a changed one must replace the list.
         let stored = target.status.as_ref();
-        replace_list(fields, "podIPs", stored.is_some_and(|stored| stored.pod_ips.is_some() && stored.pod_ips != status.pod_ips));
-        replace_list(fields, "hostIPs", stored.is_some_and(|stored| stored.host_ips.is_some() && stored.host_ips != status.host_ips));
+        replace_list(
+            fields,
+            "podIPs",
+            stored.is_some_and(|stored| stored.pod_ips.is_some() && stored.pod_ips != status.pod_ips),
+        );
+        replace_list(
+            fields,
+            "hostIPs",
+            stored.is_some_and(|stored| stored.host_ips.is_some() && stored.host_ips != status.host_ips),
+        );
     }
     json!({ "metadata": { "uid": target.metadata.uid }, "status": fields })
 }
@@ -281,7 +347,8 @@ fn replace_list(fields: &mut serde_json::Map<String, Value>, name: &str, replace
 mod tests {
     use super::*;
     use crate::status::test_support::pod;
-    use k8s_openapi::api::core::v1::PodIP;
+    use k8s_openapi::api::core::v1::{PodCondition, PodIP};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     #[test]
     fn a_patch_carries_the_uid_and_clears_what_is_gone() {
@@ -297,8 +364,33 @@ mod tests {
         assert_eq!(text["status"]["reason"], Value::Null);
         assert_eq!(text["status"]["podIPs"].as_array().map(Vec::len), Some(1));
         assert!(text["status"].get("conditions").is_none(), "conditions that nobody computed are not touched");
-        target.status = Some(PodStatus { pod_ips: Some(vec![PodIP { ip: "10.0.0.1".into() }]), ..PodStatus::default() });
+        let ready = PodCondition { type_: "Ready".into(), status: "True".into(), ..PodCondition::default() };
+        let text = patch(&target, &PodStatus { conditions: Some(vec![ready]), ..PodStatus::default() });
+        assert_eq!(text["status"]["conditions"][0].get("reason"), Some(&Value::Null));
+        target.status =
+            Some(PodStatus { pod_ips: Some(vec![PodIP { ip: "10.0.0.1".into() }]), ..PodStatus::default() });
         assert_eq!(patch(&target, &status)["status"]["podIPs"][1]["$patch"], "replace");
+    }
+
+    #[test]
+    fn a_mirror_keeps_its_past() {
+        let at = |second| Some(Time(jiff::Timestamp::from_second(second).expect("valid")));
+        let condition = |type_: &str, status: &str, second| PodCondition {
+            type_: type_.into(),
+            status: status.into(),
+            last_transition_time: at(second),
+            ..PodCondition::default()
+        };
+        let status = |ready: &str, second| PodStatus {
+            start_time: at(second),
+            conditions: Some(vec![condition("Ready", ready, second), condition("Initialized", "True", second)]),
+            ..PodStatus::default()
+        };
+        let adapted = with_past(&status("False", 9), Some(&status("True", 1)));
+        assert_eq!(adapted.start_time, at(1));
+        let times: Vec<_> =
+            adapted.conditions.iter().flatten().map(|condition| condition.last_transition_time.clone()).collect();
+        assert_eq!(times, [at(9), at(1)]);
     }
 
     #[tokio::test]

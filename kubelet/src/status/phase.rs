@@ -38,7 +38,11 @@ pub fn pod_phase(pod: &Pod, init: &[ContainerStatus], app: &[ContainerStatus], t
         return "Pending";
     }
     if terminal {
-        return if counts.succeeded > 0 && counts.succeeded == facts::app_containers(pod).len() { "Succeeded" } else { "Failed" };
+        return if counts.succeeded > 0 && counts.succeeded == facts::app_containers(pod).len() {
+            "Succeeded"
+        } else {
+            "Failed"
+        };
     }
     if counts.waiting > 0 {
         return "Pending";
@@ -47,10 +51,11 @@ pub fn pod_phase(pod: &Pod, init: &[ContainerStatus], app: &[ContainerStatus], t
         return "Running";
     }
     // All have stopped; whether they come back decides.
-    let restarts = facts::app_containers(pod).iter().filter_map(|container| find(container, app)).any(|(container, status)| {
-        let exit = exit_code(status).unwrap_or(0);
-        crate::pod::actions::should_restart(pod, container, crate::runtime::ContainerKind::App, exit)
-    });
+    let restarts =
+        facts::app_containers(pod).iter().filter_map(|container| find(container, app)).any(|(container, status)| {
+            let exit = exit_code(status).unwrap_or(0);
+            crate::pod::actions::should_restart(pod, container, crate::runtime::ContainerKind::App, exit)
+        });
     if restarts || sidecar_running {
         "Running"
     } else if counts.succeeded == counts.stopped {
@@ -137,7 +142,8 @@ mod tests {
     #[test]
     fn a_sidecar_keeps_a_finished_pod_running() {
         let mut pod = pod("Never", &["s"], &["a"]);
-        pod.spec.as_mut().and_then(|spec| spec.init_containers.as_mut()).expect("init")[0].restart_policy = Some("Always".into());
+        pod.spec.as_mut().and_then(|spec| spec.init_containers.as_mut()).expect("init")[0].restart_policy =
+            Some("Always".into());
         let mut sidecar = running("s");
         sidecar.started = Some(true);
         assert_eq!(pod_phase(&pod, &[sidecar], &[terminated("a", 0)], false), "Running");

@@ -61,36 +61,53 @@ pub fn pod_status(input: &StatusInput<'_>) -> PodStatus {
     }
     let reason = if done { "ContainerCreating" } else { "PodInitializing" };
     let app: Vec<ContainerStatus> = sorted(
-        facts::app_containers(pod).iter().map(|container| containers::container_status(input, ContainerKind::App, container, reason)).collect(),
+        facts::app_containers(pod)
+            .iter()
+            .map(|container| containers::container_status(input, ContainerKind::App, container, reason))
+            .collect(),
     );
     let ephemeral: Vec<ContainerStatus> = crate::container_spec::all_containers(pod)
         .filter(|container| matches!(container, ContainerRef::Ephemeral(_)))
-        .map(|container| containers::container_status(input, ContainerKind::Ephemeral, &container.container(), "ContainerCreating"))
+        .map(|container| {
+            containers::container_status(input, ContainerKind::Ephemeral, &container.container(), "ContainerCreating")
+        })
         .collect();
     let mut phase = match input.verdict {
         Some(_) => "Failed",
         None => phase::pod_phase(pod, &init, &app, input.terminal),
     };
     // A terminal phase never goes back.
-    for stored in [input.previous.and_then(|status| status.phase.as_deref()), Some(facts::stored_phase(pod))].into_iter().flatten() {
+    for stored in [input.previous.and_then(|status| status.phase.as_deref()), Some(facts::stored_phase(pod))]
+        .into_iter()
+        .flatten()
+    {
         match stored {
             "Failed" => phase = "Failed",
             "Succeeded" => phase = "Succeeded",
             _ => {}
         }
     }
-    let sandbox_ready = input.runtime.sandboxes.first().is_some_and(|sandbox| sandbox.ready) && (!input.pod_ips.is_empty() || facts::host_network(pod));
+    let sandbox_ready = input.runtime.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
+        && (!input.pod_ips.is_empty() || facts::host_network(pod));
     let list = conditions::conditions(pod, &init, &app, phase, sandbox_ready);
     let stored = pod.status.as_ref();
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(with_times(list, input)),
-        reason: input.verdict.map(|verdict| verdict.reason.clone()).or_else(|| stored.and_then(|status| status.reason.clone())),
-        message: input.verdict.map(|verdict| verdict.message.clone()).or_else(|| stored.and_then(|status| status.message.clone())),
+        reason: input
+            .verdict
+            .map(|verdict| verdict.reason.clone())
+            .or_else(|| stored.and_then(|status| status.reason.clone())),
+        message: input
+            .verdict
+            .map(|verdict| verdict.message.clone())
+            .or_else(|| stored.and_then(|status| status.message.clone())),
         host_ip: input.host_ips.first().map(ToString::to_string),
-        host_ips: (!input.host_ips.is_empty()).then(|| input.host_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
+        host_ips: (!input.host_ips.is_empty())
+            .then(|| input.host_ips.iter().map(|ip| HostIP { ip: ip.to_string() }).collect()),
         pod_ip: input.pod_ips.first().map(ToString::to_string),
-        pod_ips: (!input.pod_ips.is_empty()).then(|| input.pod_ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
+        pod_ips: (!input.pod_ips.is_empty())
+            .then(|| input.pod_ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
         start_time: Some(Time(input.start_time)),
         init_container_statuses: (!init.is_empty()).then_some(init),
         container_statuses: (!app.is_empty()).then_some(app),
@@ -113,7 +130,8 @@ fn with_times(mut list: Vec<PodCondition>, input: &StatusInput<'_>) -> Vec<PodCo
         [input.previous, stored].into_iter().flatten().flat_map(|status| status.conditions.iter().flatten()).collect();
     for condition in &mut list {
         let same = old.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status);
-        condition.last_transition_time = same.and_then(|old| old.last_transition_time.clone()).or(Some(Time(input.now)));
+        condition.last_transition_time =
+            same.and_then(|old| old.last_transition_time.clone()).or(Some(Time(input.now)));
     }
     list
 }

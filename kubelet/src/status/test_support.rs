@@ -1,7 +1,8 @@
 //! Pods and container statuses for the table tests.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodSpec,
+    Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    Pod, PodSpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -34,7 +35,8 @@ fn status(name: &str, state: ContainerState) -> ContainerStatus {
 }
 
 pub fn running(name: &str) -> ContainerStatus {
-    let mut status = status(name, ContainerState { running: Some(ContainerStateRunning::default()), ..ContainerState::default() });
+    let mut status =
+        status(name, ContainerState { running: Some(ContainerStateRunning::default()), ..ContainerState::default() });
     status.ready = true;
     status
 }
