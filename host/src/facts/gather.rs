@@ -100,8 +100,11 @@ async fn docker_state(layout: &Layout) -> (DockerState, usize) {
     match asked.await {
         Ok((facts, containers)) => (DockerState::Running(facts), containers.len()),
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            (DockerState::Unreachable { error: cause.unwrap_or_else(|| error.to_string()) }, 0)
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(source) = cause.source() {
+                cause = source;
+            }
+            (DockerState::Unreachable { error: cause.to_string() }, 0)
         }
     }
 }

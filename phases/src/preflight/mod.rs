@@ -19,9 +19,10 @@ pub(crate) use checks::{evaluate, resolv_conf};
 pub(crate) use network::subnets;
 pub(crate) use verdict::{Severity, Verdict};
 
-use crate::error::{Cause, CheckFailure};
+use crate::error::{Cause, CheckFailure, InPhase, PhaseError};
 use crate::event::Event;
 use crate::options::PreflightReport;
+use crate::phase_id::PhaseId;
 use crate::run::Run;
 use junio_api::config::InitDocuments;
 
@@ -140,6 +141,13 @@ pub(crate) fn etcd_image(documents: &InitDocuments) -> String {
     }
 }
 
+/// The check that comes before all others, the lock included: without privileges nothing else can be told.
+pub(crate) fn require_root(run: &Run<'_>, command: &str, ignored: &BTreeSet<String>) -> Result<(), PhaseError> {
+    let verdict = (!nix::unistd::geteuid().is_root())
+        .then(|| Verdict::error("IsPrivilegedUser", "NOT-ROOT", "user is not running as root", command));
+    judge(run, verdict.into_iter().collect(), ignored, 1).map(|_| ()).in_phase(PhaseId::Preflight)
+}
+
 /// Turns verdicts into events and, unless all of them are ignored, into one error.
 pub(crate) fn judge(
     run: &Run<'_>,
@@ -154,12 +162,7 @@ pub(crate) fn judge(
         let Verdict { check, severity, code, text, next_step } = verdict;
         if severity == Severity::Warning || is_ignored(&check) {
             report.warnings += 1;
-            run.event(&Event::Warning {
-                phase: Some(crate::PhaseId::Preflight),
-                check: Some(check),
-                code: Some(code),
-                text,
-            });
+            run.event(&Event::Warning { phase: Some(PhaseId::Preflight), check: Some(check), code: Some(code), text });
         } else {
             run.event(&Event::CheckFailed { check: check.clone(), code, text: text.clone() });
             failures.push(CheckFailure { check, code, text, next_step });

@@ -144,10 +144,22 @@ impl Cleanup<'_> {
     /// Files that the journal names: ours go, others get their content back.
     pub(crate) async fn recorded_files(&mut self) {
         for (path, previous) in self.made.files.clone() {
+            self.torn_writes(&path).await;
             match previous {
                 None => self.file(&path).await,
                 Some(previous) => self.restore(&path, &previous).await,
             }
+        }
+    }
+
+    /// What a run that was killed in the middle of a write left beside the file; it may hold half a key.
+    async fn torn_writes(&mut self, path: &Path) {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+            return;
+        };
+        let names = self.host.list(parent).await.unwrap_or_default();
+        for found in names.iter().filter(|found| is_torn_write(found, name)) {
+            self.file(&parent.join(found)).await;
         }
     }
 
@@ -232,6 +244,12 @@ impl Cleanup<'_> {
     }
 }
 
+/// `.NAME.ANYTHING.tmp` and `.NAME.junioadm` are the hidden neighbours that our writers rename over `NAME`.
+fn is_torn_write(found: &str, name: &str) -> bool {
+    let rest = found.strip_prefix('.').and_then(|rest| rest.strip_prefix(name)).and_then(|rest| rest.strip_prefix('.'));
+    rest.is_some_and(|rest| rest.ends_with(".tmp") || rest == "tmp" || rest == "junioadm")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,6 +314,15 @@ mod tests {
         }
         std::fs::remove_dir_all(layout.junioadm_dir()).expect("the journal goes last");
         assert_eq!(snapshot(root.path()), before);
+    }
+
+    #[test]
+    fn hidden_neighbours_of_a_file_are_told_from_other_hidden_files() {
+        assert!(is_torn_write(".ca.key.11520-0.tmp", "ca.key"));
+        assert!(is_torn_write(".kubectl.junioadm", "kubectl"));
+        for other in ["ca.key", ".ca.key", ".ca.key.backup", ".ca.keys.1.tmp", ".bashrc"] {
+            assert!(!is_torn_write(other, "ca.key"), "{other}");
+        }
     }
 
     #[tokio::test]

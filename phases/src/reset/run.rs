@@ -9,7 +9,7 @@ use crate::event::{Outcome, Reporter};
 use crate::journal::{self, Made};
 use crate::options::{ResetOptions, ResetReport};
 use crate::phase_id::PhaseId;
-use crate::preflight::{Verdict, judge};
+use crate::preflight::require_root;
 use crate::reset::cleanup::Cleanup;
 use crate::reset::known;
 use crate::run::{Run, done_if};
@@ -24,6 +24,7 @@ pub async fn reset(
     let layout = options.layout.clone();
     let host = Local::new(layout.clone());
     let wants = |phase: PhaseId| !options.skip.iter().any(|skip| skip.covers(phase));
+    require_root(&run, "sudo junioadm reset", &options.ignore_preflight_errors)?;
     let _lock = if options.dry_run {
         None
     } else {
@@ -33,10 +34,6 @@ pub async fn reset(
     if wants(PhaseId::Preflight) {
         run.phase(PhaseId::Preflight, async {
             run.line(PhaseId::Preflight, "Running pre-flight checks");
-            let verdict = (!nix::unistd::geteuid().is_root()).then(|| {
-                Verdict::error("IsPrivilegedUser", "NOT-ROOT", "user is not running as root", "sudo junioadm reset")
-            });
-            judge(&run, verdict.into_iter().collect(), &options.ignore_preflight_errors, 1)?;
             Ok(((), Outcome::Done))
         })
         .await?;
