@@ -56,7 +56,9 @@ impl Image {
     #[must_use]
     pub fn tag(self) -> String {
         match self {
-            Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Proxy => versions::KUBERNETES.to_owned(),
+            Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Proxy => {
+                versions::KUBERNETES.to_owned()
+            }
             Self::CoreDns => versions::COREDNS.to_owned(),
             Self::Pause => versions::PAUSE.to_owned(),
             Self::Etcd => format!("{}-0", versions::ETCD),

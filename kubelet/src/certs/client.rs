@@ -14,10 +14,18 @@ use tokio::sync::watch;
 pub enum CertsError {
     /// The kubeconfig, or a file that it names, cannot be read or used.
     #[error("kubeconfig {} cannot be used", path.display())]
-    Kubeconfig { path: PathBuf, #[source] source: Box<kube::config::KubeconfigError> },
+    Kubeconfig {
+        path: PathBuf,
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
     /// The TLS client cannot be made from the kubeconfig's certificates.
     #[error("no API client from kubeconfig {}", path.display())]
-    Client { path: PathBuf, #[source] source: Box<kube::Error> },
+    Client {
+        path: PathBuf,
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// A certificate, key or kubeconfig cannot be made, read or written.
     #[error("kubelet certificate")]
     Pki(#[from] junio_pki::PkiError),
@@ -25,9 +33,17 @@ pub enum CertsError {
     #[error("kubeconfig {} names no server or no CA", path.display())]
     Incomplete { path: PathBuf },
     #[error("{operation} certificate signing request")]
-    Request { operation: &'static str, #[source] source: Box<kube::Error> },
+    Request {
+        operation: &'static str,
+        #[source]
+        source: Box<kube::Error>,
+    },
     #[error("watch certificate signing request {name}")]
-    Watch { name: String, #[source] source: Box<kube::runtime::wait::Error> },
+    Watch {
+        name: String,
+        #[source]
+        source: Box<kube::runtime::wait::Error>,
+    },
     #[error("certificate signing request {name} was refused: {reason}")]
     Refused { name: String, reason: String },
     #[error("certificate signing request {name} was neither approved nor refused in time")]
@@ -37,7 +53,12 @@ pub enum CertsError {
     Mismatch,
     /// A file of the certificate directory.
     #[error("{operation} {}", path.display())]
-    Io { operation: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// The API server connection. Clones are cheap and share the credentials.

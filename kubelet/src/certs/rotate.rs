@@ -134,11 +134,19 @@ mod tests {
     #[test]
     fn the_installers_certificate_is_taken_over_once() {
         let directory = tempfile::tempdir().expect("a directory");
-        let (kubeconfig, files) = (directory.path().join("kubelet.conf"), ClientStore::new(directory.path().join("pki")));
+        let (kubeconfig, files) =
+            (directory.path().join("kubelet.conf"), ClientStore::new(directory.path().join("pki")));
         let pair = junio_pki::csr::self_signed_serving(&["system:node:a".to_owned()], &[]).expect("a pair");
-        Kubeconfig::with_client_certificate("kubernetes", "https://127.0.0.1:6443", &pair.pem, "u", &pair.pem, &pair.key)
-            .write(&kubeconfig)
-            .expect("writes");
+        Kubeconfig::with_client_certificate(
+            "kubernetes",
+            "https://127.0.0.1:6443",
+            &pair.pem,
+            "u",
+            &pair.pem,
+            &pair.key,
+        )
+        .write(&kubeconfig)
+        .expect("writes");
         assert!(adopt(&kubeconfig, &files).expect("adopts"));
         assert!(!adopt(&kubeconfig, &files).expect("keeps"));
         check(&std::fs::read_to_string(files.current_path()).expect("readable"), &pair.key).expect("belongs together");

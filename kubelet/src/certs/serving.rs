@@ -19,7 +19,8 @@ pub fn self_signed(
     names: &[String],
     addresses: &[IpAddr],
 ) -> Result<(String, junio_api::Secret<String>), CertsError> {
-    let (certificate_path, key_path) = (store::certificate_path(directory, "kubelet"), store::key_path(directory, "kubelet"));
+    let (certificate_path, key_path) =
+        (store::certificate_path(directory, "kubelet"), store::key_path(directory, "kubelet"));
     if let (Some(certificate), Some(key)) = (store::read(&certificate_path)?, store::read(&key_path)?) {
         let parsed = ParsedCertificate::from_pem(&certificate, &certificate_path.display().to_string());
         if parsed.is_ok_and(|parsed| covers(&parsed, names, addresses)) {

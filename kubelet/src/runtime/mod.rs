@@ -39,7 +39,11 @@ pub trait PodRuntime: Send + Sync + 'static {
     async fn remove_sandbox(&self, id: &SandboxId) -> Result<(), RuntimeError>;
 
     /// Creates a container in a sandbox that exists, started or not. The image must be present.
-    async fn create_container(&self, sandbox: &SandboxId, config: &ContainerConfig) -> Result<ContainerId, RuntimeError>;
+    async fn create_container(
+        &self,
+        sandbox: &SandboxId,
+        config: &ContainerConfig,
+    ) -> Result<ContainerId, RuntimeError>;
 
     /// Starts a created container; its sandbox must be running.
     async fn start_container(&self, id: &ContainerId) -> Result<(), RuntimeError>;
@@ -54,7 +58,12 @@ pub trait PodRuntime: Send + Sync + 'static {
     async fn container(&self, id: &ContainerId) -> Result<RuntimeContainer, RuntimeError>;
 
     /// Runs a command to its end, for probes and hooks. A timeout kills the process and is `ExecOutcome::TimedOut`.
-    async fn exec_sync(&self, id: &ContainerId, command: &[String], timeout: Duration) -> Result<ExecOutcome, RuntimeError>;
+    async fn exec_sync(
+        &self,
+        id: &ContainerId,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<ExecOutcome, RuntimeError>;
 
     /// Runs a command with streams, for `kubectl exec`.
     async fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<StreamSession, RuntimeError>;
@@ -64,7 +73,11 @@ pub trait PodRuntime: Send + Sync + 'static {
 
     /// The container's output, oldest first, already selected by `options`. Ends when the output ends, or, with
     /// `follow`, when the container has ended and everything was sent.
-    async fn logs(&self, id: &ContainerId, options: &LogOptions) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError>;
+    async fn logs(
+        &self,
+        id: &ContainerId,
+        options: &LogOptions,
+    ) -> Result<BoxStream<'static, Result<LogLine, RuntimeError>>, RuntimeError>;
 
     /// Opens a TCP connection to `port` on the pod's loopback, from inside its network namespace.
     async fn dial(&self, sandbox: &SandboxId, port: u16) -> Result<tokio::net::TcpStream, RuntimeError>;

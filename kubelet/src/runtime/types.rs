@@ -220,9 +220,18 @@ pub enum ContainerState {
 /// What happened to which pod. Events only say "look again"; the facts come from `PodRuntime::pod`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuntimeEvent {
-    Started { pod_uid: String, container: String },
-    Died { pod_uid: String, container: String },
-    Removed { pod_uid: String, container: String },
+    Started {
+        pod_uid: String,
+        container: String,
+    },
+    Died {
+        pod_uid: String,
+        container: String,
+    },
+    Removed {
+        pod_uid: String,
+        container: String,
+    },
     /// Events may have been missed: look at everything again.
     Resync,
     /// The engine does not answer; the text is the cause.
@@ -249,8 +258,13 @@ pub struct RuntimeVersion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecOutcome {
     /// Output is stdout and stderr interleaved, cut at 16 KiB.
-    Exited { code: i32, output: Vec<u8> },
-    TimedOut { output: Vec<u8> },
+    Exited {
+        code: i32,
+        output: Vec<u8>,
+    },
+    TimedOut {
+        output: Vec<u8>,
+    },
 }
 
 #[derive(Debug, Clone, Default)]
@@ -343,5 +357,10 @@ pub enum RuntimeError {
     #[error("{operation} {object}: {message}")]
     Refused { operation: &'static str, object: String, message: String },
     #[error("{operation} {object}")]
-    Io { operation: &'static str, object: String, #[source] source: std::io::Error },
+    Io {
+        operation: &'static str,
+        object: String,
+        #[source]
+        source: std::io::Error,
+    },
 }

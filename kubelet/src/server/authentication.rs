@@ -41,12 +41,14 @@ impl Identity {
     }
 }
 
+/// What reviews answered, by SHA-256 of the token, so that no token stays in memory.
+type ReviewedTokens = HashMap<[u8; 32], (Instant, Option<Identity>)>;
+
 /// Answers who asks.
 pub struct Authenticator {
     api: Option<ApiClient>,
     anonymous: bool,
-    /// By SHA-256 of the token, so that no token stays in memory.
-    tokens: Mutex<HashMap<[u8; 32], (Instant, Option<Identity>)>>,
+    tokens: Mutex<ReviewedTokens>,
 }
 
 impl Authenticator {
@@ -92,10 +94,10 @@ impl Authenticator {
                 return None;
             }
         };
-        let identity = (answer.authenticated == Some(true)).then_some(answer.user).flatten().map(|user| Identity {
-            user: user.username.unwrap_or_default(),
-            groups: user.groups.unwrap_or_default(),
-        });
+        let identity = (answer.authenticated == Some(true))
+            .then_some(answer.user)
+            .flatten()
+            .map(|user| Identity { user: user.username.unwrap_or_default(), groups: user.groups.unwrap_or_default() });
         if let Ok(mut tokens) = self.tokens.lock() {
             if tokens.len() >= MAX_CACHED {
                 tokens.retain(|_, (since, _)| since.elapsed() < TOKEN_CACHE);

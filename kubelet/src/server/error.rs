@@ -9,15 +9,27 @@ use axum::response::{IntoResponse, Response};
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("listen on {address}")]
-    Listen { address: String, #[source] source: std::io::Error },
+    Listen {
+        address: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("read {path}")]
-    Read { path: PathBuf, #[source] source: std::io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{path} holds no certificate")]
     NoCertificate { path: PathBuf },
     #[error("set up TLS")]
     Tls(#[source] rustls::Error),
     #[error("client CA {path} cannot be used")]
-    ClientCa { path: PathBuf, #[source] source: rustls::server::VerifierBuilderError },
+    ClientCa {
+        path: PathBuf,
+        #[source]
+        source: rustls::server::VerifierBuilderError,
+    },
 }
 
 /// A refusal in plain text, as clients of a kubelet expect it.

@@ -167,7 +167,12 @@ pub(super) fn switching(protocol: &'static str) -> Response {
 }
 
 /// Waits for the error stream, the wanted ones and, with a terminal, the sizes.
-async fn collect(mut connection: spdy::Connection, wanted: Wanted, protocol: &str, style: ErrorStyle) -> Option<Remote> {
+async fn collect(
+    mut connection: spdy::Connection,
+    wanted: Wanted,
+    protocol: &str,
+    style: ErrorStyle,
+) -> Option<Remote> {
     let sizes = wanted.tty && matches!(protocol, "v3.channel.k8s.io" | "v4.channel.k8s.io");
     let expected = 1 + [wanted.stdin, wanted.stdout, wanted.stderr, sizes].into_iter().filter(|wanted| *wanted).count();
     let (mut stdin, mut stdout, mut stderr, mut error, mut resize) = (None, None, None, None, None);

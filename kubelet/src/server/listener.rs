@@ -62,7 +62,8 @@ async fn connection(acceptor: TlsAcceptor, socket: TcpStream, app: axum::Router)
         }
         Err(_) => return,
     };
-    let identity = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(|c| Identity::from_certificate(c));
+    let identity =
+        stream.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(|c| Identity::from_certificate(c));
     let app = app.layer(axum::Extension(identity));
     let service = TowerToHyperService::new(app);
     if let Err(error) =

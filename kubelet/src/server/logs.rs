@@ -49,7 +49,10 @@ impl Parameters {
         if since_seconds.is_some() && since_time.is_some() {
             return Err(invalid("at most one of sinceTime or sinceSeconds may be specified".to_owned()));
         }
-        if since_seconds.is_some_and(|n| n < 1) || tail_lines.is_some_and(|n| n < 0) || limit_bytes.is_some_and(|n| n < 1) {
+        if since_seconds.is_some_and(|n| n < 1)
+            || tail_lines.is_some_and(|n| n < 0)
+            || limit_bytes.is_some_and(|n| n < 1)
+        {
             return Err(invalid("sinceSeconds and limitBytes must be greater than 0, tailLines at least 0".to_owned()));
         }
         let since = match since_seconds {
@@ -97,11 +100,7 @@ pub async fn container_logs(
 
 /// The newest instance that has started.
 fn current<'a>(engine: &'a RuntimePod, name: &str) -> Option<&'a RuntimeContainer> {
-    engine
-        .containers
-        .iter()
-        .filter(|c| c.name == name && c.state != ContainerState::Created)
-        .max_by_key(|c| c.attempt)
+    engine.containers.iter().filter(|c| c.name == name && c.state != ContainerState::Created).max_by_key(|c| c.attempt)
 }
 
 /// The newest instance but one.

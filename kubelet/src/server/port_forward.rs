@@ -71,9 +71,10 @@ pub async fn port_forward(
 
 fn tunnel_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let name = values.flat_map(|value| value.split(',')).map(str::trim).find(|name| {
-        name.strip_prefix("SPDY/3.1+").is_some_and(|rest| rest == PROTOCOL)
-    })?;
+    let name = values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .find(|name| name.strip_prefix("SPDY/3.1+").is_some_and(|rest| rest == PROTOCOL))?;
     HeaderValue::from_str(name).ok()
 }
 
@@ -83,14 +84,13 @@ async fn tunnel(socket: WebSocket, pipe: DuplexStream) {
     let (mut from_spdy, mut to_spdy) = tokio::io::split(pipe);
     let inward = async {
         while let Some(Ok(message)) = messages.next().await {
-            match message {
-                Message::Binary(data) => {
-                    if to_spdy.write_all(&data).await.is_err() {
-                        break;
-                    }
-                }
+            let data = match message {
+                Message::Binary(data) => data,
                 Message::Close(_) => break,
-                _ => {}
+                _ => continue,
+            };
+            if to_spdy.write_all(&data).await.is_err() {
+                break;
             }
         }
         // The SPDY side sees the end of its input.

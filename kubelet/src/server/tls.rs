@@ -45,7 +45,10 @@ fn certified_key(certificate: &str, key: &str) -> Result<CertifiedKey, ServerErr
 }
 
 /// TLS 1.2 and 1.3, HTTP/2 and 1.1, client certificates asked for but not demanded.
-pub fn server_config(certificate: Arc<ServingCertificate>, client_ca: Option<&Path>) -> Result<ServerConfig, ServerError> {
+pub fn server_config(
+    certificate: Arc<ServingCertificate>,
+    client_ca: Option<&Path>,
+) -> Result<ServerConfig, ServerError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()

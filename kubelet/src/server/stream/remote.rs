@@ -34,7 +34,10 @@ pub enum Output {
 
 /// What a WebSocket's writer is told.
 pub enum WebSocketOut {
-    Message { channel: u8, data: Bytes },
+    Message {
+        channel: u8,
+        data: Bytes,
+    },
     /// Send the close frame and end.
     Close,
 }
@@ -46,7 +49,9 @@ impl Output {
             Self::WebSocket { channel, sender } => {
                 sender.send(WebSocketOut::Message { channel: *channel, data }).await.is_ok()
             }
-            Self::Spdy { stream, sender } => sender.send(Frame::Data { stream: *stream, fin: false, data }).await.is_ok(),
+            Self::Spdy { stream, sender } => {
+                sender.send(Frame::Data { stream: *stream, fin: false, data }).await.is_ok()
+            }
         }
     }
 
@@ -80,8 +85,11 @@ pub async fn run(session: Result<StreamSession, RuntimeError>, remote: Remote) {
                 let input = pump_input(session.stdin, stdin);
                 let sizes = pump_sizes(session.resize, resize);
                 let output = async {
-                    let (_, _, code) =
-                        tokio::join!(pump_output(session.stdout, stdout), pump_output(session.stderr, stderr), session.exit);
+                    let (_, _, code) = tokio::join!(
+                        pump_output(session.stdout, stdout),
+                        pump_output(session.stderr, stderr),
+                        session.exit
+                    );
                     code
                 };
                 tokio::pin!(output);

@@ -103,7 +103,10 @@ impl Reader {
                     },
                     Err(error) => {
                         tracing::debug!(%error, "SPDY client ended");
-                        let _ = self.frames.send(Frame::GoAway { last_stream: self.last_stream, status: PROTOCOL_ERROR }).await;
+                        let _ = self
+                            .frames
+                            .send(Frame::GoAway { last_stream: self.last_stream, status: PROTOCOL_ERROR })
+                            .await;
                         return;
                     }
                 }
@@ -151,7 +154,7 @@ impl Reader {
 
     async fn open_stream(&mut self, id: u32, fin: bool, headers: Vec<(String, String)>) -> bool {
         // Clients use odd, growing numbers.
-        if id % 2 == 0 || id <= self.last_stream {
+        if id.is_multiple_of(2) || id <= self.last_stream {
             return self.frames.send(Frame::RstStream { stream: id, status: PROTOCOL_ERROR }).await.is_ok();
         }
         self.last_stream = id;

@@ -23,15 +23,40 @@ const FLAG_FIN: u8 = 0x01;
 /// A frame, header blocks already decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    SynStream { stream: u32, fin: bool, headers: Vec<(String, String)> },
-    SynReply { stream: u32, headers: Vec<(String, String)> },
-    Headers { stream: u32, fin: bool, headers: Vec<(String, String)> },
-    Data { stream: u32, fin: bool, data: Bytes },
-    RstStream { stream: u32, status: u32 },
-    Ping { id: u32 },
-    GoAway { last_stream: u32, status: u32 },
+    SynStream {
+        stream: u32,
+        fin: bool,
+        headers: Vec<(String, String)>,
+    },
+    SynReply {
+        stream: u32,
+        headers: Vec<(String, String)>,
+    },
+    Headers {
+        stream: u32,
+        fin: bool,
+        headers: Vec<(String, String)>,
+    },
+    Data {
+        stream: u32,
+        fin: bool,
+        data: Bytes,
+    },
+    RstStream {
+        stream: u32,
+        status: u32,
+    },
+    Ping {
+        id: u32,
+    },
+    GoAway {
+        last_stream: u32,
+        status: u32,
+    },
     /// SETTINGS, WINDOW_UPDATE and the like, which a server may ignore.
-    Ignored { kind: u16 },
+    Ignored {
+        kind: u16,
+    },
 }
 
 /// What a peer sent is not SPDY/3.1.
@@ -273,9 +298,9 @@ fn put_control(out: &mut BytesMut, kind: u16, fin: bool, length: usize) {
     put_flags_and_length(out, fin, length);
 }
 
+/// Callers keep frames below 2^24 bytes.
 fn put_flags_and_length(out: &mut BytesMut, fin: bool, length: usize) {
     out.put_u8(if fin { FLAG_FIN } else { 0 });
-    #[expect(clippy::cast_possible_truncation, reason = "callers keep frames below 2^24 bytes")]
     out.put_uint(length as u64 & 0x00ff_ffff, 3);
 }
 
@@ -303,7 +328,8 @@ mod tests {
 
     #[test]
     fn frames_round_trip_with_shared_compression() {
-        let headers = |n: u32| vec![("streamtype".to_owned(), "stdin".to_owned()), ("requestid".to_owned(), n.to_string())];
+        let headers =
+            |n: u32| vec![("streamtype".to_owned(), "stdin".to_owned()), ("requestid".to_owned(), n.to_string())];
         let mut frames: Vec<Frame> =
             (0..40).map(|n| Frame::SynStream { stream: 2 * n + 1, fin: n % 2 == 0, headers: headers(n) }).collect();
         frames.push(Frame::SynReply { stream: 1, headers: vec![] });

@@ -65,7 +65,9 @@ async fn write(
     let mut alive = sink.send(message(protocol, first, &[])).await.is_ok();
     while alive {
         match receiver.recv().await {
-            Some(WebSocketOut::Message { channel, data }) => alive = sink.send(message(protocol, channel, &data)).await.is_ok(),
+            Some(WebSocketOut::Message { channel, data }) => {
+                alive = sink.send(message(protocol, channel, &data)).await.is_ok()
+            }
             Some(WebSocketOut::Close) | None => break,
         }
     }
