@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn table() {
-        let cases: &[(&str, &str, Vec<ContainerStatus>, Vec<ContainerStatus>, bool, &str)] = &[
+        // name, restart policy, init containers, app containers, terminal, phase
+        type Case = (&'static str, &'static str, Vec<ContainerStatus>, Vec<ContainerStatus>, bool, &'static str);
+        let cases: &[Case] = &[
             ("nothing yet", "Always", vec![], vec![waiting("a")], false, "Pending"),
             ("one runs", "Always", vec![], vec![running("a")], false, "Running"),
             ("one runs, one waits", "Always", vec![], vec![running("a"), waiting("b")], false, "Pending"),

@@ -91,6 +91,11 @@ pub fn pod_status(input: &StatusInput<'_>) -> PodStatus {
         && (!input.pod_ips.is_empty() || facts::host_network(pod));
     let list = conditions::conditions(pod, &init, &app, phase, sandbox_ready);
     let stored = pod.status.as_ref();
+    // A pod that was rejected never had a container to speak of.
+    let rejected = input.verdict.is_some()
+        && input.runtime.containers.is_empty()
+        && input.previous.is_none_or(|old| old.container_statuses.is_none());
+    let told = |list: Vec<ContainerStatus>| Some(list).filter(|list| !list.is_empty() && !rejected);
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(with_times(list, input)),
@@ -109,9 +114,9 @@ pub fn pod_status(input: &StatusInput<'_>) -> PodStatus {
         pod_ips: (!input.pod_ips.is_empty())
             .then(|| input.pod_ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
         start_time: Some(Time(input.start_time)),
-        init_container_statuses: (!init.is_empty()).then_some(init),
-        container_statuses: (!app.is_empty()).then_some(app),
-        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
+        init_container_statuses: told(init),
+        container_statuses: told(app),
+        ephemeral_container_statuses: told(ephemeral),
         qos_class: Some(crate::container_spec::qos_class(pod).as_str().to_owned()),
         observed_generation: pod.metadata.generation,
         ..PodStatus::default()

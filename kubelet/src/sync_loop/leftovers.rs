@@ -17,7 +17,8 @@ use crate::runtime::RuntimePod;
 impl SyncLoop {
     /// Finds what an earlier life of the kubelet left: pods that no source has, directories, cgroups, addresses.
     pub(super) async fn housekeep(&mut self) {
-        if !(self.static_seen && self.api_seen) || !self.unadmitted.is_empty() {
+        let told_all = self.static_seen && self.api_seen;
+        if !told_all || !self.unadmitted.is_empty() {
             return;
         }
         let engine = match self.context.runtime.list_pods().await {
