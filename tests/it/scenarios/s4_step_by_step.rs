@@ -88,16 +88,19 @@ async fn s4_step_by_step() {
 
     // a bare pod, an interactive client that survives its terminal, a deployment, a service
     user.types(&format!("kubectl run bare --image={AGNHOST} -- netexec --http-port=8080")).await;
-    user.types(&format!(
-        "script -qec 'timeout 20 kubectl run client --image={AGNHOST} -it --restart=Never --command -- bash' /dev/null \
-         < <(sleep 6; echo 'echo first-$((40+2))'; sleep 2) || true"
-    ))
-    .await;
+    // `timeout` is the terminal that is closed; the input stays open longer, or `script` would type ^D at its end
+    let first = user
+        .types(&format!(
+            "script -qec 'timeout 10 kubectl run client --image={AGNHOST} -it --leave-stdin-open --restart=Never \
+             --command -- bash' /dev/null < <(sleep 5; echo 'echo first-$((40+2))'; sleep 20) || true"
+        ))
+        .await;
+    assert!(first.contains("first-42"), "the terminal does not answer: {first}");
     user.types("kubectl wait pod client bare --for=condition=Ready --timeout=60s").await;
     let again = user
         .types(
-            "script -qec 'timeout 20 kubectl attach -it client' /dev/null \
-             < <(sleep 2; echo 'echo again-$((40+2))'; sleep 2) || true",
+            "script -qec 'timeout 6 kubectl attach -it client' /dev/null \
+             < <(sleep 3; echo 'echo again-$((40+2))'; sleep 20) || true",
         )
         .await;
     assert!(again.contains("again-42"), "the re-attached terminal does not answer: {again}");
