@@ -170,6 +170,6 @@ mod tests {
         let made = Made::from_entries(&read(&layout.journal()).expect("readable"));
         let previous = made.files[&path].clone().expect("it existed");
         assert_eq!(std::fs::read(previous.backup.expect("kept")).expect("readable"), b"before");
-        assert_eq!(made.directories[&root.path().join("etc")], false);
+        assert!(!made.directories[&root.path().join("etc")]);
     }
 }

@@ -46,6 +46,6 @@ mod tests {
             pretty_name("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
             "Debian GNU/Linux 12 (bookworm)"
         );
-        assert_eq!(capability_bound("Name:\tx\nCapBnd:\t000001feffffffff\n"), 0x1_feff_ffff_ff);
+        assert_eq!(capability_bound("Name:\tx\nCapBnd:\t000001feffffffff\n"), 0x01fe_ffff_ffff);
     }
 }

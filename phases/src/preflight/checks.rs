@@ -243,9 +243,7 @@ fn disk(input: &Input<'_>, found: &mut Vec<Verdict>) {
 }
 
 fn bundle(input: &Input<'_>, found: &mut Vec<Verdict>) {
-    if let Err(verdict) = &input.bundle {
-        found.push(verdict.clone());
-    }
+    found.extend(input.bundle.clone());
 }
 
 /// Whether another resolver than the stub must be given to pods; kubeadm sets `resolvConf` then.
@@ -261,7 +259,7 @@ mod tests {
     use junio_api::config::InitDocuments;
 
     fn verdicts(facts: &Facts, documents: &InitDocuments, ours: bool) -> Vec<Verdict> {
-        evaluate(&Input { facts, documents, ours, overlay: true, bundle: Ok(()), proxies: &[] }).0
+        evaluate(&Input { facts, documents, ours, overlay: true, bundle: None, proxies: &[] }).0
     }
 
     fn errors(facts: &Facts, ours: bool) -> Vec<String> {

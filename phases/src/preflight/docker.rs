@@ -60,7 +60,7 @@ mod tests {
         let facts = Facts { docker, ..facts() };
         let mut found = Vec::new();
         engine(
-            &Input { facts: &facts, documents: &documents(), ours: false, overlay: true, bundle: Ok(()), proxies: &[] },
+            &Input { facts: &facts, documents: &documents(), ours: false, overlay: true, bundle: None, proxies: &[] },
             &mut found,
         );
         found.iter().map(|verdict| verdict.code.to_string()).collect()

@@ -34,7 +34,8 @@ pub(crate) struct Input<'a> {
     pub(crate) ours: bool,
     /// The network is ours to install.
     pub(crate) overlay: bool,
-    pub(crate) bundle: Result<(), Verdict>,
+    /// What is wrong with the bundle.
+    pub(crate) bundle: Option<Verdict>,
     /// `*_proxy` variables of the caller.
     pub(crate) proxies: &'a [(String, String)],
 }
@@ -55,23 +56,19 @@ pub(crate) fn ports_of(documents: &InitDocuments) -> Vec<u16> {
 }
 
 /// Opens the bundle and checks that it is whole and the right one. `thorough` reads every byte. Blocks.
-pub(crate) fn check_bundle(
-    path: &Path,
-    wanted: &[String],
-    thorough: bool,
-) -> (Option<Arc<Bundle>>, Result<(), Verdict>) {
-    let open = || -> Result<Bundle, Verdict> {
+pub(crate) fn check_bundle(path: &Path, wanted: &[String], thorough: bool) -> (Option<Arc<Bundle>>, Option<Verdict>) {
+    let open = || -> Result<Bundle, Box<Verdict>> {
         let bundle = Bundle::open(path).map_err(|error| bundle_verdict(&error))?;
         let found = bundle.manifest().versions.get("kubernetes").cloned().unwrap_or_default();
         if found != versions::KUBERNETES {
             let text =
                 format!("{} carries Kubernetes {found}, this junioadm needs {}", path.display(), versions::KUBERNETES);
-            return Err(Verdict::error("Bundle", "BUNDLE-VERSION", text, "junioadm version")
-                .because("take the bundle that was built with this junioadm"));
+            let verdict = Verdict::error("Bundle", "BUNDLE-VERSION", text, "junioadm version");
+            return Err(Box::new(verdict.because("take the bundle that was built with this junioadm")));
         }
         if let Some(missing) = wanted.iter().find(|reference| bundle.manifest().image(reference).is_none()) {
             let text = format!("{} has no image {missing}", path.display());
-            return Err(Verdict::error("Bundle", "BUNDLE-INCOMPLETE", text, "junioadm config images list"));
+            return Err(Box::new(Verdict::error("Bundle", "BUNDLE-INCOMPLETE", text, "junioadm config images list")));
         }
         if thorough {
             bundle.verify_stored().map_err(|error| bundle_verdict(&error))?;
@@ -79,19 +76,19 @@ pub(crate) fn check_bundle(
         Ok(bundle)
     };
     match open() {
-        Ok(bundle) => (Some(Arc::new(bundle)), Ok(())),
-        Err(verdict) => (None, Err(verdict)),
+        Ok(bundle) => (Some(Arc::new(bundle)), None),
+        Err(verdict) => (None, Some(*verdict)),
     }
 }
 
-fn bundle_verdict(error: &junio_bundle::BundleError) -> Verdict {
-    Verdict {
+fn bundle_verdict(error: &junio_bundle::BundleError) -> Box<Verdict> {
+    Box::new(Verdict {
         check: "Bundle".to_owned(),
         severity: Severity::Error,
         code: error.code(),
         text: error.to_string(),
         next_step: error.next_step().unwrap_or_default(),
-    }
+    })
 }
 
 /// The images of a control plane host, those it cannot start without first.

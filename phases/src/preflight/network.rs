@@ -103,7 +103,7 @@ mod tests {
         let documents = documents();
         let mut found = Vec::new();
         overlaps(
-            &Input { facts: &facts, documents: &documents, ours: false, overlay: true, bundle: Ok(()), proxies: &[] },
+            &Input { facts: &facts, documents: &documents, ours: false, overlay: true, bundle: None, proxies: &[] },
             &mut found,
         );
         let texts: Vec<&str> = found.iter().map(|v| v.text.as_str()).collect();
