@@ -337,9 +337,10 @@ impl SyncLoop {
 
     fn engine(&mut self, event: RuntimeEvent) {
         match event {
-            RuntimeEvent::Started { pod_uid, .. } | RuntimeEvent::Died { pod_uid, .. } => self.wake(&pod_uid),
-            // We removed it ourselves, or somebody did by hand.
-            RuntimeEvent::Removed { pod_uid, .. } => self.wake(&pod_uid),
+            // Only workers start containers, and they look after it themselves.
+            RuntimeEvent::Started { .. } => {}
+            // It ended, or was removed: by us, or by hand.
+            RuntimeEvent::Died { pod_uid, .. } | RuntimeEvent::Removed { pod_uid, .. } => self.wake(&pod_uid),
             RuntimeEvent::Resync => {
                 self.down(None);
                 self.wake_all();
