@@ -26,7 +26,7 @@ const OURS: &[(&str, &[&str])] = &[
 
 /// A package that only its owners link, so that each concern has one door.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("clap", &["junioadm"]),
+    ("clap", &["junioadm", "junio-bundle", "junio-kubelet"]),
     ("indicatif", &["junioadm"]),
     ("yaml_serde", &["junio-api"]),
     ("serde-saphyr", &["junio-api"]),
@@ -34,7 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tera", &["junio-templates"]),
     ("russh", &["junio-host"]),
     ("etcd-client", &["junio-phases"]),
-    ("bollard", &["junio-bundle", "junio-kubelet", "junio-lab"]),
+    ("bollard", &["junio-bundle", "junio-host", "junio-kubelet", "junio-lab"]),
     ("kube", &["junio-kubelet", "junio-phases"]),
 ];
 
