@@ -53,10 +53,14 @@ pub enum ImagesCommand {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DefaultsKind {
-    InitDefaults,
-    JoinDefaults,
-    ResetDefaults,
-    UpgradeDefaults,
+    #[value(name = "init-defaults")]
+    Init,
+    #[value(name = "join-defaults")]
+    Join,
+    #[value(name = "reset-defaults")]
+    Reset,
+    #[value(name = "upgrade-defaults")]
+    Upgrade,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -70,7 +70,6 @@ pub struct PreflightArgs {
 
 /// What `init` can be told. `None` and empty mean "not said".
 #[derive(Debug, Clone, Default, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of kubeadm's command line")]
 pub struct InitFlags {
     /// The IP address on which the API server says it listens [default: that of the default route]
     #[arg(long, value_name = "IP")]

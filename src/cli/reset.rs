@@ -8,7 +8,6 @@ use junio_api::Layout;
 use super::RunOutput;
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of kubeadm's command line")]
 pub struct ResetArgs {
     /// Where certificates are stored [default: /etc/kubernetes/pki]
     #[arg(long, value_name = "PATH")]

@@ -35,16 +35,16 @@ pub fn run(command: ConfigCommand, printer: &Printer) -> Result<Exit, CommandErr
 }
 
 fn print(kind: DefaultsKind, components: &[ComponentKind]) -> Result<String, CommandError> {
-    if kind != DefaultsKind::InitDefaults && !components.is_empty() {
+    if kind != DefaultsKind::Init && !components.is_empty() {
         return Err(CommandError::Usage("--component-configs goes with init-defaults only".into()));
     }
     let documents = match kind {
-        DefaultsKind::InitDefaults => Documents::from(samples::init()),
-        DefaultsKind::JoinDefaults => {
+        DefaultsKind::Init => Documents::from(samples::init()),
+        DefaultsKind::Join => {
             Documents { join: Some(samples::join(&facts::hostname()).join), ..Documents::default() }
         }
-        DefaultsKind::ResetDefaults => Documents { reset: Some(samples::reset()), ..Documents::default() },
-        DefaultsKind::UpgradeDefaults => Documents { upgrade: Some(samples::upgrade()), ..Documents::default() },
+        DefaultsKind::Reset => Documents { reset: Some(samples::reset()), ..Documents::default() },
+        DefaultsKind::Upgrade => Documents { upgrade: Some(samples::upgrade()), ..Documents::default() },
     };
     let mut values = documents.to_values()?;
     let InitDocuments { init, cluster, .. } = samples::init();

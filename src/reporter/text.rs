@@ -74,11 +74,10 @@ impl Reporter for TextReporter {
                 let line = state.order.line(*phase, format!("[{bracket}] {text}"));
                 self.show(line);
             }
-            Event::Progress { phase, what, done, total } => {
-                if self.terminal {
-                    state.bars.progress(self.printer.bars(), *phase, what, *done, *total);
-                }
+            Event::Progress { phase, what, done, total } if self.terminal => {
+                state.bars.progress(self.printer.bars(), *phase, what, *done, *total);
             }
+            Event::Progress { .. } => {}
             Event::Waiting { phase, what, deadline, blocked_by } => {
                 self.waiting(&mut state, *phase, what, GoDuration(*deadline), blocked_by.as_deref());
             }
