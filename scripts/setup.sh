@@ -12,7 +12,7 @@ CHECK=
 PACKAGES="
 gcc:gcc musl-gcc:musl-tools make:make git:git curl:curl jq:jq openssl:openssl tar:tar zstd:zstd
 mmdebstrap:mmdebstrap iptables:iptables ip:iproute2 ssh:openssh-client ssh-keygen:openssh-client
-update-ca-certificates:ca-certificates ps:procps
+update-ca-certificates:ca-certificates ps:procps bzip2:bzip2 xz:xz-utils dpkg-source:dpkg-dev
 "
 
 missing_packages() {
@@ -23,6 +23,9 @@ missing_packages() {
   if ! have docker; then
     if apt-cache show docker-cli >/dev/null 2>&1; then echo docker-cli; else echo docker.io; fi
   fi
+  # what the kubelet's tests run in containers, and the CNI plugins that they attach them with
+  [ -e /usr/share/doc/busybox-static ] || echo busybox-static
+  [ -x /opt/cni/bin/bridge ] || [ -x /usr/lib/cni/bridge ] || echo containernetworking-plugins
   # headers for the one cgo part of flannel
   [ -e /usr/include/linux/if_tun.h ] || echo linux-libc-dev
   [ -e /usr/include/x86_64-linux-gnu/sys/types.h ] || [ -e /usr/include/sys/types.h ] || echo libc6-dev
