@@ -40,9 +40,7 @@ fn print(kind: DefaultsKind, components: &[ComponentKind]) -> Result<String, Com
     }
     let documents = match kind {
         DefaultsKind::Init => Documents::from(samples::init()),
-        DefaultsKind::Join => {
-            Documents { join: Some(samples::join(&facts::hostname()).join), ..Documents::default() }
-        }
+        DefaultsKind::Join => Documents { join: Some(samples::join(&facts::hostname()).join), ..Documents::default() },
         DefaultsKind::Reset => Documents { reset: Some(samples::reset()), ..Documents::default() },
         DefaultsKind::Upgrade => Documents { upgrade: Some(samples::upgrade()), ..Documents::default() },
     };

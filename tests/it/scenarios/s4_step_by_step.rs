@@ -91,7 +91,7 @@ async fn s4_step_by_step() {
     // `timeout` is the terminal that is closed; the input stays open longer, or `script` would type ^D at its end
     let first = user
         .types(&format!(
-            "script -qec 'timeout 10 kubectl run client --image={AGNHOST} -it --leave-stdin-open --restart=Never \
+            "script -qec 'timeout --foreground 10 kubectl run client --image={AGNHOST} -it --leave-stdin-open --restart=Never \
              --command -- bash' /dev/null < <(sleep 5; echo 'echo first-$((40+2))'; sleep 20) || true"
         ))
         .await;
@@ -99,7 +99,7 @@ async fn s4_step_by_step() {
     user.types("kubectl wait pod client bare --for=condition=Ready --timeout=60s").await;
     let again = user
         .types(
-            "script -qec 'timeout 6 kubectl attach -it client' /dev/null \
+            "script -qec 'timeout --foreground 6 kubectl attach -it client' /dev/null \
              < <(sleep 3; echo 'echo again-$((40+2))'; sleep 20) || true",
         )
         .await;
