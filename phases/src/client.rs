@@ -145,6 +145,9 @@ async fn apply(client: &Client, object: &Value, deadline: Instant, compare: bool
     } else {
         None
     };
+    if target.resource.kind == "Service" {
+        service_addresses(client, deadline).await;
+    }
     let parameters = PatchParams::apply(names::FIELD_MANAGER).force();
     loop {
         match api.patch(&target.name, &parameters, &Patch::Apply(object)).await {
@@ -152,6 +155,14 @@ async fn apply(client: &Client, object: &Value, deadline: Instant, compare: bool
             Err(error) if is_transient(&error) && Instant::now() < deadline => tokio::time::sleep(RETRY).await,
             Err(source) => return Err(Cause::other(ApiError::Apply { object: target.title(), source })),
         }
+    }
+}
+
+/// Waits until the API server hands out service addresses. Before that it refuses a Service that asks for one as if the
+/// address were wrong (422), which is no reason to try again; its own Service `default/kubernetes` is the first to get one.
+async fn service_addresses(client: &Client, deadline: Instant) {
+    while health(client, "/api/v1/namespaces/default/services/kubernetes").await.is_err() && Instant::now() < deadline {
+        tokio::time::sleep(RETRY).await;
     }
 }
 
