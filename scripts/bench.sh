@@ -107,7 +107,10 @@ prepare_stock() {
   JUNIOADM_BUNDLE=$BUNDLE "$JUNIOADM" lab up $STOCK --hosts-only --suite "$SUITE" >/dev/null 2>&1
   for name in kubeadm kubelet; do docker cp -q "$REFERENCE/$name" "$STOCK-1:/usr/local/bin/$name"; done
   our_config "$(address $STOCK)" | on $STOCK 'cat > /root/ours.yaml; junioadm init phase images --config /root/ours.yaml >/dev/null 2>&1
-    junioadm bundle extract kubectl /usr/local/bin/kubectl 2>/dev/null || true'
+    # the same flannel as ours, out of a dry run
+    junioadm init --config /root/ours.yaml --dry-run >/dev/null 2>&1
+    awk "BEGIN {RS=\"---\\n\"} /flannel/ {printf \"---\\n%s\", \$0}" /etc/kubernetes/tmp/*/objects.yaml >/root/flannel.yaml
+    rm -rf /etc/kubernetes; grep -q DaemonSet /root/flannel.yaml' || fail "the stock host could not be prepared"
   on $STOCK '
     mkdir -p /etc/containerd /etc/systemd/system/kubelet.service.d /opt/cni/bin
     containerd config default | sed -e "s#sandbox_image = .*#sandbox_image = \"registry.k8s.io/pause:3.10.2\"#" -e "s#bin_dir = .*#bin_dir = \"/opt/cni/bin\"#" >/etc/containerd/config.toml
@@ -165,7 +168,6 @@ reference() {
   for run in $(seq "$RUNS"); do
     step "stock, run $run of $RUNS"
     prepare_stock
-    "$JUNIOADM" init phase addon flannel --print-manifest --pod-network-cidr 10.244.0.0/16 2>/dev/null | on $STOCK 'cat > /root/flannel.yaml'
     start=$(now)
     on $STOCK 'kubeadm init --config /root/kubeadm.yaml --ignore-preflight-errors=all' >"$WORK/kubeadm.out" 2>&1 || { tail -40 "$WORK/kubeadm.out" >&2; fail "stock kubeadm init failed"; }
     since "$start" >>"$WORK/stock-init"; echo >>"$WORK/stock-init"
@@ -192,19 +194,24 @@ table() {
   row "bundle (MB)" "$(du -m --apparent-size "$BUNDLE" | cut -f1)" "" "80"
 }
 
+report() {
+  {
+    echo "# Bench"
+    echo
+    echo "Made by \`make bench\` at commit $(git -C "$ROOT" rev-parse --short HEAD) (cargo profile \`ci\`). Machines differ: read the ratios."
+    echo
+    table
+    [ ! -s "$WORK/timeline" ] || { echo; echo "## Where the time of one warm init goes"; echo; echo '```text'; cat "$WORK/timeline"; echo '```'; }
+  } | tee "${BENCH_OUT:-$ROOT/docs/BENCH.md}"
+}
+
 "$ROOT/scripts/setup.sh" >/dev/null
 "$ROOT/scripts/build.sh"
+trap 'echo "bench stopped in line $LINENO" >&2; report' ERR
 case "${1:-both}" in
   ours) ours ;;
   reference) reference ;;
   both) ours; reference ;;
   *) fail "unknown argument $1" "scripts/bench.sh [ours|reference]" ;;
 esac
-{
-  echo "# Bench"
-  echo
-  echo "Made by \`make bench\` at commit $(git -C "$ROOT" rev-parse --short HEAD). Machines differ: read the ratios."
-  echo
-  table
-  [ ! -s "$WORK/timeline" ] || { echo; echo "## Where the time of one warm init goes"; echo; echo '```text'; cat "$WORK/timeline"; echo '```'; }
-} | tee "$ROOT/docs/BENCH.md"
+report
