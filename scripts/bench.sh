@@ -169,7 +169,7 @@ reference() {
     step "stock, run $run of $RUNS"
     prepare_stock
     start=$(now)
-    on $STOCK 'kubeadm init --config /root/kubeadm.yaml --ignore-preflight-errors=all' >"$WORK/kubeadm.out" 2>&1 || { tail -40 "$WORK/kubeadm.out" >&2; fail "stock kubeadm init failed"; }
+    on $STOCK 'kubeadm init --config /root/kubeadm.yaml --ignore-preflight-errors=all' >"$WORK/kubeadm.out" 2>&1 || { tail -40 "$WORK/kubeadm.out" >&2; on $STOCK 'journalctl -u kubelet --no-pager | tail -20' >&2; fail "stock kubeadm init failed"; }
     since "$start" >>"$WORK/stock-init"; echo >>"$WORK/stock-init"
     on $STOCK "kubectl apply -f /root/flannel.yaml >/dev/null && $ADMIN_READY"
     since "$start" >>"$WORK/stock"; echo >>"$WORK/stock"
@@ -211,7 +211,7 @@ trap 'echo "bench stopped in line $LINENO" >&2; report' ERR
 case "${1:-both}" in
   ours) ours ;;
   reference) reference ;;
-  both) ours; reference ;;
+  both) ours; report; reference ;;
   *) fail "unknown argument $1" "scripts/bench.sh [ours|reference]" ;;
 esac
 report
