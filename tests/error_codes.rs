@@ -24,8 +24,10 @@ fn codes(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices("Code(") {
         let rest = &text[at + 5..];
-        let inside =
-            if rest.starts_with('"') { &rest[..rest[1..].find('"').expect("closed") + 2] } else { balanced(rest) };
+        let inside = match rest.strip_prefix('"') {
+            Some(inside) => &rest[..inside.find('"').expect("closed") + 2],
+            None => balanced(rest),
+        };
         let is_match = rest.starts_with("match ");
         if !rest.starts_with('"') && !is_match {
             continue;
