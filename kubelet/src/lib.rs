@@ -4,6 +4,7 @@ pub mod certs;
 pub mod config;
 pub mod container_spec;
 pub mod error;
+pub mod error_chain;
 pub mod events;
 pub mod gc;
 pub mod kubelet;

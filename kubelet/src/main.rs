@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use junio_kubelet::config::{Flags, load};
+use junio_kubelet::error_chain::chain;
 use junio_kubelet::kubelet;
-use junio_kubelet::pod::images::chain;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 

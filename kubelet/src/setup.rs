@@ -8,12 +8,12 @@ use crate::certs::{ApiClient, ClientStore, rotate};
 use crate::config::{Flags, KubeletConfiguration};
 use crate::container_spec::{CgroupDriver, CgroupSettings, NodeAmounts, NodeInfo, SpecContext, may_lower_oom_score};
 use crate::error::KubeletError;
+use crate::error_chain::chain;
 use crate::node::machine::{self, Machine};
 use crate::node::registration::Registration;
 use crate::node::status::NodeFacts;
 use crate::node::{addresses, capacity};
 use crate::objects::{ObjectCache, ServiceSource, TokenManager};
-use crate::pod::images::chain;
 use crate::runtime::docker::{DockerOptions, DockerRuntime};
 use crate::runtime::{RuntimeError, RuntimeVersion};
 

@@ -12,12 +12,12 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::error_chain::chain;
 use crate::events::EventType;
 use crate::gc;
 use crate::node::healthz::Heartbeat;
 use crate::node::manager::RuntimeDown;
 use crate::pod::context::WorkerContext;
-use crate::pod::images::chain;
 use crate::pod::worker::{End, Order, Report, WorkerHandle};
 use crate::pod::{admission, facts};
 use crate::runtime::{RuntimeEvent, RuntimePod};

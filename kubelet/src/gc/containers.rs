@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error_chain::chain;
 use crate::pod::PodStore;
 use crate::pod::actions::is_running;
-use crate::pod::images::chain;
 use crate::runtime::{ContainerKind, ContainerState, PodRef, PodRuntime, RuntimeContainer, RuntimePod, RuntimeSandbox};
 
 /// How often the engine is swept.

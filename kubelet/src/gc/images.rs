@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Limits;
+use crate::error_chain::chain;
 use crate::events::{EventRecorder, EventType, node_reference};
 use crate::node::machine;
-use crate::pod::images::chain;
 use crate::runtime::{PodRuntime, RuntimeError, RuntimeImage};
 
 /// How often the disk is looked at.

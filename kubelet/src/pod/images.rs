@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::backoff::BackOffs;
 use super::facts;
 use crate::container_spec::SpecContext;
+use crate::error_chain::chain;
 use crate::events::{EventRecorder, EventType};
 use crate::runtime::{PodRuntime, RegistryAuth, RuntimeImage};
 use crate::status::Waiting;
@@ -230,19 +231,6 @@ fn registry_auth(server: &str, entry: &serde_json::Value) -> Option<RegistryAuth
         }
     };
     Some(RegistryAuth { username, password: junio_api::Secret::new(password), server: server.to_owned() })
-}
-
-/// An error with its causes, as people want to read it in an event.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

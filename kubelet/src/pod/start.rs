@@ -15,12 +15,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::actions::{Actions, Start, back_off_key, container_of};
 use super::context::{WorkerContext, field_path};
 use super::facts;
-use super::images::chain;
 use super::state::PodState;
 use super::{kill, sync};
 use crate::container_spec::{
     ContainerRef, container_config, needs_pod_ip, runtime_handler, sandbox_config, write_hosts_file,
 };
+use crate::error_chain::chain;
 use crate::events::EventType;
 use crate::lifecycle;
 use crate::runtime::{ContainerId, ContainerKind, PidMode, RuntimeError, SandboxId};

@@ -161,7 +161,7 @@ pub async fn ensure_network(
     let netns = PathBuf::from(format!("/proc/{pid}/ns/net"));
     let ports = crate::container_spec::port_mappings(pod);
     let network = context.network.add(&facts::pod_ref(pod), id, &netns, &ports).await;
-    network.map(|network| network.ips).map_err(|error| super::images::chain(&error))
+    network.map(|network| network.ips).map_err(|error| crate::error_chain::chain(&error))
 }
 
 fn decide(context: &WorkerContext, pod: &Pod, state: &PodState, runtime: &RuntimePod) -> Actions {
@@ -255,6 +255,6 @@ fn probe_grace(pod: &Pod, wrong: &Kill) -> Option<Duration> {
 /// Brings the content of volumes up to date.
 async fn refresh_volumes(context: &WorkerContext, pod: &Arc<Pod>) -> Result<(), ()> {
     context.volumes.mount_pod(pod).await.map(drop).map_err(|error| {
-        context.events.pod(pod, EventType::Warning, "FailedMount", super::images::chain(&error));
+        context.events.pod(pod, EventType::Warning, "FailedMount", crate::error_chain::chain(&error));
     })
 }

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::context::WorkerContext;
-use super::images::chain;
 use super::state::PodState;
 use super::worker::{End, Order};
 use super::{actions, facts, kill, sync};
+use crate::error_chain::chain;
 use crate::runtime::{ContainerState, RuntimePod};
 
 const RETRY: Duration = Duration::from_millis(500);

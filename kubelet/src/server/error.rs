@@ -53,7 +53,7 @@ impl HttpError {
     }
 
     pub fn internal(error: &dyn std::error::Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, super::stream::remote::chain(error))
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, crate::error_chain::chain(error))
     }
 }
 

@@ -19,9 +19,9 @@ use super::error::HttpError;
 use super::exec::{STREAM_PROTOCOL, asks_for_spdy, switching};
 use super::lookup::{self, PathNames};
 use super::state::ServerState;
-use super::stream::remote::chain;
 use super::stream::spdy::{self, Stream};
 use super::stream::websocket::normal_close;
+use crate::error_chain::chain;
 use crate::runtime::SandboxId;
 
 const PROTOCOL: &str = "portforward.k8s.io";

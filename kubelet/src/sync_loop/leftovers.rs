@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Slot, SyncLoop};
 use crate::container_spec::annotations::GRACE_PERIOD;
+use crate::error_chain::chain;
 use crate::pod::facts;
-use crate::pod::images::chain;
 use crate::pod::worker::{End, Order, WorkerHandle};
 use crate::runtime::RuntimePod;
 

@@ -1,7 +1,6 @@
 //! The engine's events, filtered to this kubelet's containers. An event only says "look again".
 
 use std::collections::HashMap;
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use bollard::models::EventMessage;
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 use super::client::DockerRuntime;
 use super::labels;
 use super::socket::SocketError;
+use crate::error_chain::chain;
 use crate::runtime::RuntimeEvent;
 
 const BACKLOG: usize = 256;
@@ -144,16 +144,6 @@ fn convert(message: EventMessage) -> Option<RuntimeEvent> {
         "destroy" => Some(RuntimeEvent::Removed { pod_uid, container }),
         _ => None,
     }
-}
-
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text += &format!(": {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// Percent-encodes everything but letters and digits (RFC 3986).

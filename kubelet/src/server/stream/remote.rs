@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::channels::ErrorStyle;
 use super::spdy_frame::Frame;
+use crate::error_chain::chain;
 use crate::runtime::{RuntimeError, StreamSession, TerminalSize};
 
 const CHUNK: usize = 32 << 10;
@@ -187,18 +188,6 @@ fn closing_text(outcome: &Result<i32, RuntimeError>, style: ErrorStyle) -> Optio
             status.to_string()
         }
     })
-}
-
-/// An error and its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
