@@ -3,8 +3,12 @@
 //! Reading strict configuration goes through here so that unknown fields come with line and column; writing goes through
 //! here because Go's YAML 1.1 readers take bare `yes`, `on` or `1_000` for something else.
 
+mod object;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use object::object_from_str;
 
 /// A YAML text that could not be read, with its place.
 #[derive(Debug, thiserror::Error)]

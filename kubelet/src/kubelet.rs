@@ -265,13 +265,9 @@ fn serve_https(
 ) -> Result<(), KubeletError> {
     let address: IpAddr =
         config.address.as_deref().and_then(|address| address.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let certificate = match (&config.tls_cert_file, &config.tls_private_key_file) {
-        (Some(certificate), Some(key)) => ServingCertificate::new(&read(certificate)?, &read(key)?)?,
-        _ => {
-            let (certificate, key) =
-                serving::self_signed(&cert_dir(flags), std::slice::from_ref(&facts.name), &facts.ips)?;
-            ServingCertificate::new(&certificate, key.expose())?
-        }
+    let given = match (&config.tls_cert_file, &config.tls_private_key_file) {
+        (Some(certificate), Some(key)) => Some(ServingCertificate::new(&read(certificate)?, &read(key)?)?),
+        _ => None,
     };
     let authorization = match config.authorization.mode.as_deref() {
         Some("AlwaysAllow") => AuthorizationMode::AlwaysAllow,
@@ -288,8 +284,18 @@ fn serve_https(
         configuration: serde_json::json!({ "kubeletconfig": { "kind": "KubeletConfiguration" } }),
     };
     let state = Arc::new(ServerState::new(context.store.clone(), Arc::clone(&context.runtime), api, options));
-    let certificate = Arc::new(certificate);
+    let (directory, names, ips) = (cert_dir(flags), vec![facts.name.clone()], facts.ips.clone());
     tasks.spawn("HTTPS server", async move {
+        // Making a key takes a tenth of a second, for which no pod should wait.
+        let made = match given {
+            Some(certificate) => Ok(Ok(certificate)),
+            None => tokio::task::spawn_blocking(move || self_signed(&directory, &names, &ips)).await,
+        };
+        let certificate = match made {
+            Ok(Ok(certificate)) => Arc::new(certificate),
+            Ok(Err(error)) => return tracing::error!(error = chain(&error), "no serving certificate"),
+            Err(error) => return tracing::error!(%error, "no serving certificate"),
+        };
         while let Err(error) = server::serve(Arc::clone(&state), Arc::clone(&certificate), cancel.clone()).await {
             tracing::warn!(error = chain(&error), "HTTPS server does not run");
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -298,6 +304,11 @@ fn serve_https(
         std::future::pending::<()>().await;
     });
     Ok(())
+}
+
+fn self_signed(directory: &Path, names: &[String], ips: &[IpAddr]) -> Result<ServingCertificate, KubeletError> {
+    let (certificate, key) = serving::self_signed(directory, names, ips)?;
+    Ok(ServingCertificate::new(&certificate, key.expose())?)
 }
 
 fn read(path: &Path) -> Result<String, KubeletError> {

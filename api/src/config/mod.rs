@@ -17,7 +17,7 @@ pub mod reset;
 pub mod samples;
 mod split;
 mod subnets;
-mod tree;
+pub(crate) mod tree;
 pub mod upgrade;
 pub mod validate;
 

@@ -365,7 +365,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
-    junio_api::yaml::from_str(text)
+    junio_api::yaml::object_from_str(text)
         .map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.message })
 }
 

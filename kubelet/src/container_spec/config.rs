@@ -11,7 +11,7 @@ use kube::Api;
 use super::annotations::container_annotations;
 use super::blocking::blocking;
 use super::container_ref::ContainerRef;
-use super::context::{SpecContext, is_host_network, name, namespace, uid};
+use super::context::{SpecContext, is_alone, is_host_network, name, namespace, uid};
 use super::environment::environment;
 use super::error::SpecError;
 use super::expand::expand;
@@ -151,6 +151,7 @@ pub async fn container_config(
         cgroup_parent: ctx.cgroup.parent(pod),
         pid_mode: pid_mode(pod_spec.host_pid, pod_spec.share_process_namespace),
         host_network: is_host_network(pod),
+        alone: kind == ContainerKind::App && is_alone(pod),
         host_ipc: pod_spec.host_ipc.unwrap_or(false),
         tty: spec.tty.unwrap_or(false),
         stdin: spec.stdin.unwrap_or(false),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 use super::cgroup::CgroupSettings;
 use super::quantity::Quantity;
@@ -80,6 +80,16 @@ pub fn is_host_network(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
 }
 
+/// The pod has one container, and that shares no namespace with the pause process.
+#[must_use]
+pub fn is_alone(pod: &Pod) -> bool {
+    let sharing = |spec: &PodSpec| spec.share_process_namespace.unwrap_or(false) && !spec.host_pid.unwrap_or(false);
+    is_host_network(pod)
+        && pod.spec.as_ref().is_some_and(|spec| {
+            spec.containers.len() == 1 && spec.init_containers.as_ref().is_none_or(Vec::is_empty) && !sharing(spec)
+        })
+}
+
 /// A pod from a manifest file or URL, which may not use the API.
 #[must_use]
 pub fn is_static(pod: &Pod) -> bool {
@@ -88,4 +98,25 @@ pub fn is_static(pod: &Pod) -> bool {
         .as_ref()
         .and_then(|annotations| annotations.get("kubernetes.io/config.source"))
         .is_some_and(|source| source != "api")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_is_alone_when_nothing_is_shared_with_the_pause_process() {
+        let one = || serde_json::json!([{"name": "c"}]);
+        for (spec, expected) in [
+            (serde_json::json!({"hostNetwork": true, "containers": one()}), true),
+            (serde_json::json!({"hostNetwork": true, "hostPID": true, "containers": one()}), true),
+            (serde_json::json!({"containers": one()}), false),
+            (serde_json::json!({"hostNetwork": true, "containers": [{"name": "c"}, {"name": "d"}]}), false),
+            (serde_json::json!({"hostNetwork": true, "containers": one(), "initContainers": one()}), false),
+            (serde_json::json!({"hostNetwork": true, "containers": one(), "shareProcessNamespace": true}), false),
+        ] {
+            let pod: Pod = serde_json::from_value(serde_json::json!({"spec": spec})).expect("a pod");
+            assert_eq!(is_alone(&pod), expected, "{spec}");
+        }
+    }
 }

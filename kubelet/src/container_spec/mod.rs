@@ -31,7 +31,7 @@ pub use cgroup::{CgroupDriver, CgroupSettings, may_lower_oom_score};
 pub use cgroup_manager::{CgroupError, CgroupManager, Limits, pod_cgroup_limits, weight};
 pub use config::{container_config, pod_log_dir, pod_ref, port_mappings, runtime_handler, sandbox_config};
 pub use container_ref::{ContainerRef, all_containers, find_container};
-pub use context::{NodeAmounts, NodeInfo, SpecContext, is_host_network, is_static, name, namespace, uid};
+pub use context::{NodeAmounts, NodeInfo, SpecContext, is_alone, is_host_network, is_static, name, namespace, uid};
 pub use environment::{environment, literal_environment, needs_pod_ip};
 pub use error::SpecError;
 pub use expand::expand;

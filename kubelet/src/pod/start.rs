@@ -18,7 +18,7 @@ use super::facts;
 use super::state::PodState;
 use super::{kill, sync};
 use crate::container_spec::{
-    ContainerRef, container_config, needs_pod_ip, runtime_handler, sandbox_config, write_hosts_file,
+    ContainerRef, container_config, is_alone, needs_pod_ip, runtime_handler, sandbox_config, write_hosts_file,
 };
 use crate::error_chain::chain;
 use crate::events::EventType;
@@ -186,7 +186,8 @@ async fn one(
         Ok(None) => return false,
         Err(waiting) => return refuse(context, pod, state, &container, waiting),
     };
-    if network.clone().await.is_err() || cancel.is_cancelled() {
+    let waits = start.kind != ContainerKind::App || !is_alone(pod);
+    if waits && network.clone().await.is_err() || cancel.is_cancelled() {
         return false;
     }
     if let Some(exit) = start.after {

@@ -2,7 +2,8 @@
 //!
 //! Until the first success of an instance, startup and readiness probes are repeated quickly between their regular
 //! times, so that a pod is ready when its application is, not up to a period later. Such extra tries can only succeed:
-//! their failures count for nothing and are not reported.
+//! their failures count for nothing and are not reported. Their distance grows with the time that the application has
+//! taken so far, so that it is never late by more than an eighth of that.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::runtime::{ContainerId, PodRuntime};
 const QUICK: Duration = Duration::from_millis(100);
 /// An exec costs about 50 ms of processor time.
 const QUICK_EXEC: Duration = Duration::from_millis(250);
+/// Of the time since the first try: how far apart quick tries are in the long run.
+const QUICK_SHARE: u32 = 8;
 const TRIES_ON_ERROR: usize = 3;
 
 /// The instance to probe now, as the engine was last seen.
@@ -193,17 +196,20 @@ impl Worker {
     }
 }
 
-/// Regular times one period apart, with quick tries in between whose distance doubles.
+/// Regular times one period apart, with quick tries in between.
 struct Schedule {
     period: Duration,
+    begun: Instant,
     next_regular: Instant,
+    /// The shortest distance of quick tries.
     quick: Option<Duration>,
     regular: bool,
 }
 
 impl Schedule {
     fn new(period: Duration, quick: Option<Duration>) -> Self {
-        Self { period, next_regular: Instant::now() + period, quick, regular: true }
+        let begun = Instant::now();
+        Self { period, begun, next_regular: begun + period, quick, regular: true }
     }
 
     fn is_regular(&self) -> bool {
@@ -220,11 +226,11 @@ impl Schedule {
         while self.next_regular < now {
             self.next_regular += self.period;
         }
-        match self.quick {
-            Some(quick) if now + quick < self.next_regular => {
-                self.quick = Some(quick * 2);
+        let quick = self.quick.map(|shortest| now + shortest.max((now - self.begun) / QUICK_SHARE));
+        match quick {
+            Some(quick) if quick < self.next_regular => {
                 self.regular = false;
-                sleep_until(now + quick).await;
+                sleep_until(quick).await;
             }
             _ => {
                 self.regular = true;

@@ -103,6 +103,9 @@ pub struct ContainerConfig {
     pub cgroup_parent: Option<String>,
     pub pid_mode: PidMode,
     pub host_network: bool,
+    /// The only container of a pod on the host's network: it shares no namespace with the pause process, so it can be
+    /// started before that runs.
+    pub alone: bool,
     pub host_ipc: bool,
     pub tty: bool,
     pub stdin: bool,

@@ -32,11 +32,11 @@ pub fn parse(text: &str, path: &Path, node: &str, now: Timestamp) -> Result<Pod,
         kind: Option<String>,
         api_version: Option<String>,
     }
-    let kind: Kind = junio_api::yaml::from_str(text).map_err(|error| ManifestError::Syntax(error.message))?;
+    let kind: Kind = junio_api::yaml::object_from_str(text).map_err(|error| ManifestError::Syntax(error.message))?;
     if kind.kind.as_deref() != Some("Pod") || kind.api_version.as_deref() != Some("v1") {
         return Err(ManifestError::Kind(kind.kind.unwrap_or_default()));
     }
-    let mut pod: Pod = junio_api::yaml::from_str(text).map_err(|error| ManifestError::Syntax(error.message))?;
+    let mut pod: Pod = junio_api::yaml::object_from_str(text).map_err(|error| ManifestError::Syntax(error.message))?;
     pod.status = None;
     if facts::name(&pod).is_empty() {
         return Err(ManifestError::Name);

@@ -136,8 +136,12 @@ impl DockerRuntime {
         let joined = format!("container:{}", sandbox.0);
         let resources = config.resources;
         let mut host = HostConfig {
-            network_mode: Some(joined.clone()),
-            ipc_mode: Some(if config.host_ipc { "host".to_owned() } else { joined.clone() }),
+            network_mode: Some(if config.alone { "host".to_owned() } else { joined.clone() }),
+            ipc_mode: Some(match (config.host_ipc, config.alone) {
+                (true, _) => "host".to_owned(),
+                (false, true) => "private".to_owned(),
+                (false, false) => joined.clone(),
+            }),
             pid_mode: match &config.pid_mode {
                 PidMode::Own => None,
                 PidMode::Host => Some("host".to_owned()),
