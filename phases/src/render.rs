@@ -219,12 +219,15 @@ pub(crate) fn bootstrap_objects(
 pub(crate) fn coredns(plan: &Plan, existing_corefile: Option<&str>) -> Result<Vec<Value>, Cause> {
     let cluster_ips: Vec<String> =
         plan.service_subnets.iter().filter_map(|net| cidr::nth_address(net, 10)).map(|ip| ip.to_string()).collect();
+    let (api_host, api_port) = api_address(plan);
     let options = CoreDnsOptions {
         domain: &plan.documents.cluster.networking.dns_domain,
         image_repository: &plan.documents.cluster.image_repository,
         image: Some(&plan.images.coredns),
         replicas: COREDNS_REPLICAS,
         cluster_ips: &cluster_ips,
+        api_host,
+        api_port,
     };
     values(coredns::coredns(&options, existing_corefile))
 }
@@ -243,18 +246,24 @@ pub(crate) fn kube_proxy(plan: &Plan) -> Result<Vec<Value>, Cause> {
 
 /// The flannel add-on.
 pub(crate) fn flannel(plan: &Plan) -> Result<Vec<Value>, Cause> {
-    let (host, port) = split_endpoint(&plan.endpoint);
+    let (api_host, api_port) = api_address(plan);
     let mode = plan.kube_proxy_config.get("mode").and_then(Value::as_str);
     let options = FlannelOptions {
         pod_subnets: &plan.pod_subnets,
         backend: Backend::Vxlan,
         nftables: mode == Some("nftables"),
         image_repository: &plan.documents.cluster.image_repository,
-        api_host: host,
-        api_port: port.and_then(|port| port.parse().ok()).unwrap_or(plan.documents.init.local_api_endpoint.bind_port),
+        api_host,
+        api_port,
         interface: None,
     };
     values(flannel::flannel(&options))
+}
+
+/// Host and port at which nodes reach the API server.
+fn api_address(plan: &Plan) -> (&str, u16) {
+    let (host, port) = split_endpoint(&plan.endpoint);
+    (host, port.and_then(|port| port.parse().ok()).unwrap_or(plan.documents.init.local_api_endpoint.bind_port))
 }
 
 fn values(objects: Result<Vec<junio_templates::Object>, TemplateError>) -> Result<Vec<Value>, Cause> {

@@ -24,6 +24,8 @@ struct CoreDns<'a> {
     cluster_ips: &'a [String],
     families: Vec<&'static str>,
     policy: &'static str,
+    api_host: &'a str,
+    api_port: String,
 }
 
 impl Template for CoreDns<'_> {
@@ -43,6 +45,10 @@ pub struct CoreDnsOptions<'a> {
     pub replicas: u32,
     /// The tenth address of each service subnet, one or two.
     pub cluster_ips: &'a [String],
+    /// Where nodes reach the API server. CoreDNS goes there too, not to the service's address: its first packet to an
+    /// address that kube-proxy has yet to set up is lost, and the next one follows a second later.
+    pub api_host: &'a str,
+    pub api_port: u16,
 }
 
 /// The default Corefile for a cluster domain.
@@ -58,6 +64,8 @@ pub fn coredns(options: &CoreDnsOptions<'_>, existing_corefile: Option<&str>) ->
         image: options.image.map_or_else(|| Image::CoreDns.reference(options.image_repository), str::to_owned),
         replicas: options.replicas,
         cluster_ips: options.cluster_ips,
+        api_host: options.api_host,
+        api_port: options.api_port.to_string(),
         families: options.cluster_ips.iter().map(|ip| if ip.contains(':') { "IPv6" } else { "IPv4" }).collect(),
         policy: if options.cluster_ips.len() > 1 { "RequireDualStack" } else { "SingleStack" },
     })

@@ -124,6 +124,8 @@ fn objects() -> Vec<Object> {
         image: None,
         replicas: 2,
         cluster_ips: &cluster_ips,
+        api_host: "10.78.0.11",
+        api_port: 6443,
     };
     let overlay = FlannelOptions {
         pod_subnets: &["10.244.0.0/16".parse().expect("a subnet")],
