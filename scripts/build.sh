@@ -6,7 +6,7 @@ source "$(dirname "$0")/common.sh"
 
 build_binaries() {
   step "Building junioadm and junio-kubelet (log: $LOG_DIR/build.log)"
-  cargo build --manifest-path "$ROOT/Cargo.toml" --locked --profile ci -p junioadm -p junio-kubelet -p junio-bundle --bins 2>&1 |
+  cargo build --manifest-path "$ROOT/Cargo.toml" --locked --profile ci --workspace --bins 2>&1 |
     tee "$LOG_DIR/build.log" | grep -E --line-buffered '^ *(Compiling junio|Finished|error|warning: unused)' >&2 || true
   grep -q '^ *Finished' "$LOG_DIR/build.log" || { tail -n 40 "$LOG_DIR/build.log" >&2; fail "the Rust build failed (log: $LOG_DIR/build.log)"; }
 }

@@ -25,7 +25,7 @@ check() {
   fi
 }
 
-# cargo_tests NAME ARGUMENTS...: a cargo test run; its tests are counted, its failures printed, the log kept.
+# cargo_tests NAME ARGUMENTS...: always with --workspace, so that all rings share what is compiled. A cargo test run; its tests are counted, its failures printed, the log kept.
 cargo_tests() {
   local name=$1 log status passed failed ignored line
   shift
@@ -65,7 +65,7 @@ for name in $ALL_RINGS; do
       ;;
     arrows)
       ring arrows "which crate may use which, from cargo metadata"
-      cargo_tests arrows -p junioadm --test arrows
+      cargo_tests arrows --workspace --test arrows
       ;;
     deny)
       ring deny "licences, banned crates, sources"
@@ -78,7 +78,7 @@ for name in $ALL_RINGS; do
     machine)
       ring machine "lab hosts on this machine"
       if "$ROOT/scripts/build.sh" && "$ROOT/scripts/test-images.sh"; then
-        JUNIOADM_BUNDLE=$BUNDLE cargo_tests machine -p junioadm --test it
+        JUNIOADM_BUNDLE=$BUNDLE cargo_tests machine --workspace --test it
       else
         FAILED=$((FAILED + 1)); PROBLEMS+=("machine: the build failed, its tests did not run")
       fi
