@@ -6,6 +6,7 @@ help:
 	@echo "make clean-cluster  removes everything that make cluster made"
 	@echo "make test           all rings that a push must pass"
 	@echo "make bench          ours beside stock kubeadm, kubelet and containerd, in one run"
+	@echo "                    parts of it: make bench PARTS=\"ours pods\"; options: scripts/bench.sh --help"
 	@echo "make build          junioadm, junio-kubelet and the bundle    make setup, make deny, make fmt"
 
 cluster:
@@ -18,7 +19,7 @@ test:
 	@scripts/test.sh
 
 bench:
-	@scripts/bench.sh
+	@scripts/bench.sh $(PARTS)
 
 setup:
 	@scripts/setup.sh

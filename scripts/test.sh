@@ -61,7 +61,8 @@ for name in $ALL_RINGS; do
       ring style "rustfmt, clippy with warnings denied"
       check "rustfmt" cargo fmt --manifest-path "$ROOT/Cargo.toml" --all --check
       check "clippy" cargo clippy --manifest-path "$ROOT/Cargo.toml" --locked --profile ci --workspace --all-targets -- -D warnings
-      check "shell syntax" bash -n "$ROOT"/scripts/*.sh
+      # bash -n reads one file only
+      check "shell syntax" bash -c 'for file; do bash -n "$file" || exit 1; done' _ "$ROOT"/scripts/*.sh "$ROOT"/scripts/*/*.sh
       ;;
     arrows)
       ring arrows "which crate may use which, from cargo metadata"
