@@ -99,7 +99,7 @@ on_cluster() {
 
 [ -n "${BINARIES:-}" ] || "$ROOT/scripts/setup.sh" >/dev/null
 build
-COMMIT=$(git -C "$ROOT" rev-parse --short HEAD)$(git -C "$ROOT" diff --quiet HEAD 2>/dev/null || echo ' (with changes)')
+COMMIT=$(git -C "$ROOT" rev-parse --short HEAD)$(git -C "$ROOT" diff --quiet HEAD -- . ':!docs/BENCH.md' 2>/dev/null || echo ' (with changes)')
 MACHINE=$(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)
 OTHERS_BUSY=$(busy)
 [ "$OTHERS_BUSY" -lt 10 ] || note "the machine is busy with something else ($OTHERS_BUSY % of its cores): these numbers will be worth little"
