@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::stream::{FuturesUnordered, StreamExt};
 use junio_api::hint::{Hint, NextStep};
 use junio_api::{Code, names};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::Value;
@@ -135,6 +135,27 @@ pub(crate) async fn apply_all(
         changed |= result?;
     }
     Ok(changed)
+}
+
+/// Creates the objects that are not there, all at the same time; what is there stays as it is.
+pub(crate) async fn create_all(client: &Client, objects: &[Value], patience: Duration) -> Result<(), Cause> {
+    let deadline = Instant::now() + patience;
+    futures::future::try_join_all(objects.iter().map(|object| create(client, object, deadline))).await.map(drop)
+}
+
+async fn create(client: &Client, object: &Value, deadline: Instant) -> Result<(), Cause> {
+    let target = Target::of(object).ok_or_else(|| Cause::other(ApiError::NotAnObject(object["kind"].to_string())))?;
+    let refused = |source| Cause::other(ApiError::Apply { object: target.title(), source });
+    let typed: DynamicObject =
+        serde_json::from_value(object.clone()).map_err(|error| refused(kube::Error::SerdeError(error)))?;
+    loop {
+        match target.api(client).create(&PostParams::default(), &typed).await {
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+            Err(error) if is_transient(&error) && Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+            Err(source) => return Err(refused(source)),
+        }
+    }
 }
 
 async fn apply(client: &Client, object: &Value, deadline: Instant, compare: bool) -> Result<bool, Cause> {

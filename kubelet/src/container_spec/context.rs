@@ -80,13 +80,17 @@ pub fn is_host_network(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
 }
 
-/// The pod has one container, and that shares no namespace with the pause process.
+/// The pod has one container, and that shares no namespace with the pause process. (A hook is told the state of both.)
 #[must_use]
 pub fn is_alone(pod: &Pod) -> bool {
     let sharing = |spec: &PodSpec| spec.share_process_namespace.unwrap_or(false) && !spec.host_pid.unwrap_or(false);
     is_host_network(pod)
         && pod.spec.as_ref().is_some_and(|spec| {
-            spec.containers.len() == 1 && spec.init_containers.as_ref().is_none_or(Vec::is_empty) && !sharing(spec)
+            let hooked = spec.containers.iter().any(|container| container.lifecycle.is_some());
+            spec.containers.len() == 1
+                && !hooked
+                && spec.init_containers.as_ref().is_none_or(Vec::is_empty)
+                && !sharing(spec)
         })
 }
 
@@ -111,6 +115,7 @@ mod tests {
             (serde_json::json!({"hostNetwork": true, "containers": one()}), true),
             (serde_json::json!({"hostNetwork": true, "hostPID": true, "containers": one()}), true),
             (serde_json::json!({"containers": one()}), false),
+            (serde_json::json!({"hostNetwork": true, "containers": [{"name": "c", "lifecycle": {}}]}), false),
             (serde_json::json!({"hostNetwork": true, "containers": [{"name": "c"}, {"name": "d"}]}), false),
             (serde_json::json!({"hostNetwork": true, "containers": one(), "initContainers": one()}), false),
             (serde_json::json!({"hostNetwork": true, "containers": one(), "shareProcessNamespace": true}), false),

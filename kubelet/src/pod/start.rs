@@ -69,7 +69,12 @@ pub async fn start(
         Err(()) => return false,
     };
     let starts = actions.start.iter().map(|start| one(context, pod, state, start, &id, &volumes, &network, cancel));
-    let (results, network) = tokio::join!(join_all(starts), network.clone());
+    let (results, network) = if is_alone(pod) {
+        // Nothing waits for the pause process here, and starting both at once takes longer for each.
+        (join_all(starts).await, network.clone().await)
+    } else {
+        tokio::join!(join_all(starts), network.clone())
+    };
     network.is_ok() && results.into_iter().all(|started| started)
 }
 

@@ -33,16 +33,21 @@ pub(crate) async fn first_pods(
     Ok(FirstPods(()))
 }
 
-/// The rest, to be called when the API server is ready: started before that, these two are refused once and back off for
-/// seconds.
+/// The rest, to be called when the API server lets these two in: started before that, they are refused once and back off
+/// for seconds. The controller manager asks the API server for its health too and looks again only after a second: its
+/// manifest waits for `soon_healthy`.
 pub(crate) async fn other_pods(
     ctx: &Context<'_>,
     certificates: &Certificates,
     _conf: Kubeconfigs,
     _first: FirstPods,
+    soon_healthy: impl Future<Output = Result<(), PhaseError>>,
 ) -> Result<AllPods, PhaseError> {
     tokio::try_join!(
-        phase(ctx, PhaseId::ControlPlaneControllerManager, Component::ControllerManager, certificates, None),
+        async {
+            soon_healthy.await?;
+            phase(ctx, PhaseId::ControlPlaneControllerManager, Component::ControllerManager, certificates, None).await
+        },
         phase(ctx, PhaseId::ControlPlaneScheduler, Component::Scheduler, certificates, None),
     )?;
     Ok(AllPods(()))

@@ -168,7 +168,8 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
             let certificates = certs(ctx).await?;
             let conf = kubeconfig::first(ctx, &certificates).await?;
             let pods = manifests::first_pods(ctx, &certificates, &conf).await?;
-            manifests::other_pods(ctx, &certificates, conf.finish(ctx).await?, pods).await?;
+            let conf = conf.finish(ctx).await?;
+            manifests::other_pods(ctx, &certificates, conf, pods, async { Ok(()) }).await?;
         }
         PhaseId::KubeletStart => {
             let certificates = certs(ctx).await?;

@@ -1,8 +1,6 @@
 //! What `init` keeps in the cluster: phases `upload-config`, `upload-certs`, `bootstrap-token` and the add-ons. Everything is
 //! applied from the first moment on in which the API server takes writes; phases of one host do not wait for each other here.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use junio_api::config::BootstrapToken;
 use junio_api::names;
@@ -11,16 +9,16 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use serde_json::Value;
 
-use crate::client::{apply_all, health};
+use crate::client::apply_all;
 use crate::context::Context;
 use crate::error::{Cause, InPhase, PhaseError};
 use crate::init::certs::Certificates;
+use crate::init::wait_control_plane::first_answer;
 use crate::journal::Change;
 use crate::phase_id::PhaseId;
 use crate::render::{self, KnownToken};
 use crate::run::done_if;
 use crate::tokens;
-use crate::wait::{Look, Wait};
 
 /// The add-ons are applied; whether flannel is among them.
 #[derive(Debug, Clone)]
@@ -47,7 +45,7 @@ pub(crate) async fn store(
     let upload_kubelet = ctx.wants(PhaseId::UploadConfigKubelet);
     let kubeadm = || render::kubeadm_config(ctx.plan);
     let kubelet = || render::kubelet_config(ctx.plan);
-    reachable(ctx, client).await?;
+    first_answer(ctx, client).await.in_phase(PhaseId::WaitControlPlane)?;
     let (_, _, _, _, tokens, ..) = tokio::try_join!(
         cluster_admins(ctx, client),
         step(ctx, client, PhaseId::UploadConfigKubeadm, UPLOAD_KUBEADM, upload_kubeadm, kubeadm),
@@ -61,21 +59,6 @@ pub(crate) async fn store(
     Ok(Stored { coredns, network, token: tokens.into_iter().find_map(|known| known.token.token) })
 }
 
-/// The first answer that the API server gives us, long before it is ready for everybody: one request at a time until then.
-async fn reachable(ctx: &Context<'_>, client: &Client) -> Result<(), PhaseError> {
-    const ID: PhaseId = PhaseId::WaitControlPlane;
-    let what = format!("the first answer of the API server at {}", ctx.plan.local_server());
-    let wait = Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK };
-    let look = || async {
-        Ok(match health(client, "/api/v1/namespaces/kube-system").await {
-            Ok(()) => Look::Ready(()),
-            Err(reason) => Look::Blocked(reason),
-        })
-    };
-    wait.until(look).await.in_phase(ID)
-}
-
-const LOOK: Duration = Duration::from_millis(25);
 const KUBE_PROXY: &str = "Applied essential addon: kube-proxy";
 const FLANNEL: &str = "Applied the pod network: flannel";
 const UPLOAD_KUBEADM: &str =

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use junio_api::ports;
 use kube::Client;
 
-use crate::client::{self, unverified};
+use crate::client::{self, create_all, unverified};
 use crate::context::Context;
 use crate::error::{Cause, InPhase, PhaseError};
 use crate::init::certs::Certificates;
@@ -14,10 +14,13 @@ use crate::init::kubelet_start::KubeletStarted;
 use crate::init::manifests::{self, AllPods, FirstPods};
 use crate::init::trouble;
 use crate::phase_id::PhaseId;
+use crate::render;
 use crate::run::done_if;
 use crate::wait::{Look, Wait};
 
 const ID: PhaseId = PhaseId::WaitControlPlane;
+const LATE_BINDING: &str =
+    "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:controller:attachdetach-controller";
 const LOOK: Duration = Duration::from_millis(25);
 
 /// The API server answers `/readyz`; everything that needs it takes this.
@@ -51,21 +54,25 @@ pub(crate) async fn wait(
     if !ctx.wants(ID) {
         ctx.leave_out(ID);
         let conf = conf.finish(ctx).await?;
-        manifests::other_pods(ctx, certificates, conf, pods).await?;
+        manifests::other_pods(ctx, certificates, conf, pods, async { Ok(()) }).await?;
         return Ok(ControlPlane { client: client.clone() });
     }
-    let started = async {
-        kubelet(ctx).await?;
-        api_server(ctx, client).await
-    };
     let work = async {
-        let ((), conf) = tokio::try_join!(async { started.await.in_phase(ID) }, conf.finish(ctx))?;
-        let pods = manifests::other_pods(ctx, certificates, conf, pods).await?;
-        components(ctx, pods).await.in_phase(ID)
+        let open = async {
+            kubelet(ctx).await?;
+            let_components_in(ctx, client).await
+        };
+        let ((), conf) = tokio::try_join!(async { open.await.in_phase(ID) }, conf.finish(ctx))?;
+        let soon_healthy = async { roles_are_coming(ctx, client).await.in_phase(ID) };
+        let others = async {
+            let pods = manifests::other_pods(ctx, certificates, conf, pods, soon_healthy).await?;
+            components(ctx, pods).await.in_phase(ID)
+        };
+        tokio::try_join!(async { api_server(ctx, client).await.in_phase(ID) }, others)
     };
     let watched = async {
         tokio::select! {
-            result = work => result?,
+            result = work => { result?; }
             cause = trouble::watch(ctx) => return Err(cause.in_phase(ID)),
         }
         Ok((ControlPlane { client: client.clone() }, done_if(!ctx.again)))
@@ -103,6 +110,30 @@ async fn api_server(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
         .await?;
     ctx.run.line_as(ID, "control-plane-check", format!("kube-apiserver is healthy after {:.2?}", started.elapsed()));
     Ok(())
+}
+
+/// With its first answers the API server takes orders from a super-admin. It writes its own roles a second later, so the
+/// few that the other two components need are written now.
+async fn let_components_in(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
+    first_answer(ctx, client).await?;
+    create_all(client, &render::control_plane_roles()?, ctx.plan.timeouts.control_plane).await
+}
+
+/// The first answer that the API server gives us, long before it is ready for everybody: one request at a time until then.
+pub(crate) async fn first_answer(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
+    let what = format!("the first answer of the API server at {}", ctx.plan.local_server());
+    Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK }
+        .until(|| look(client, "/api/v1/namespaces/kube-system"))
+        .await
+}
+
+/// The API server has written its roles and two bindings of three, which is the last thing before it is healthy: a
+/// container needs longer to start than the rest to be written. The order is that of upstream's `bootstrappolicy`.
+async fn roles_are_coming(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
+    let what = "the API server's own roles".to_owned();
+    Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK }
+        .until(|| look(client, LATE_BINDING))
+        .await
 }
 
 async fn components(ctx: &Context<'_>, _pods: AllPods) -> Result<(), Cause> {
