@@ -24,6 +24,9 @@ pub use load::{ImageOutcome, LoadProgress, LoadReport};
 pub use manifest::{BundledFile, BundledImage, FORMAT, Manifest, Part};
 pub use write::BundleWriter;
 
+/// Name of the file with the API server's own roles and bindings, a JSON array of objects.
+pub const BOOTSTRAP_ROLES: &str = "bootstrap-roles.json";
+
 /// sha256 of some bytes, in hexadecimal.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {

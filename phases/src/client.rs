@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use junio_api::hint::{Hint, NextStep};
 use junio_api::{Code, names};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
@@ -15,6 +16,8 @@ use crate::error::Cause;
 
 /// Between two tries of a write that the API server is not ready for.
 const RETRY: Duration = Duration::from_millis(25);
+/// Each needs a connection of its own.
+const CREATED_AT_ONCE: usize = 8;
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// Talking to the API server failed.
@@ -137,10 +140,11 @@ pub(crate) async fn apply_all(
     Ok(changed)
 }
 
-/// Creates the objects that are not there, all at the same time; what is there stays as it is.
+/// Creates the objects that are not there, several at a time; what is there stays as it is.
 pub(crate) async fn create_all(client: &Client, objects: &[Value], patience: Duration) -> Result<(), Cause> {
     let deadline = Instant::now() + patience;
-    futures::future::try_join_all(objects.iter().map(|object| create(client, object, deadline))).await.map(drop)
+    let creations: Vec<_> = objects.iter().map(|object| create(client, object, deadline).boxed()).collect();
+    futures::stream::iter(creations).buffer_unordered(CREATED_AT_ONCE).try_collect().await
 }
 
 async fn create(client: &Client, object: &Value, deadline: Instant) -> Result<(), Cause> {

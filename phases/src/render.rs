@@ -147,10 +147,6 @@ pub(crate) fn unit(layout: &Layout) -> Result<String, Cause> {
 }
 
 /// The binding that gives `admin.conf` its rights.
-pub(crate) fn control_plane_roles() -> Result<Vec<Value>, Cause> {
-    values(bootstrap::control_plane_roles())
-}
-
 pub(crate) fn cluster_admins() -> Result<Vec<Value>, Cause> {
     values(bootstrap::cluster_admins())
 }
@@ -292,7 +288,6 @@ pub(crate) fn everything(
         files.push((directory.join(file.name), file.text));
     }
     let mut objects = cluster_admins()?;
-    objects.extend(control_plane_roles()?);
     objects.extend(kubeadm_config(plan)?);
     objects.extend(kubelet_config(plan)?);
     let tokens: Vec<KnownToken> = plan.documents.init.bootstrap_tokens.iter().cloned().map(KnownToken::new).collect();

@@ -21,7 +21,6 @@ macro_rules! fixed {
     };
 }
 
-fixed!(ControlPlaneRoles => "control_plane_roles.yaml");
 fixed!(ClusterAdmins => "cluster_admins.yaml");
 fixed!(ApiServerKubeletClient => "apiserver_kubelet_client.yaml");
 fixed!(BootstrapRbac => "bootstrap_rbac.yaml");
@@ -62,12 +61,6 @@ impl Template for BootstrapToken<'_> {
 /// ClusterRoleBinding `kubeadm:cluster-admins`: the very first object.
 pub fn cluster_admins() -> Result<Vec<Object>, TemplateError> {
     render_objects(&ClusterAdmins {})
-}
-
-/// What controller manager and scheduler may do, exactly as the API server itself writes it a second or two after its
-/// first answer (upstream `plugin/pkg/auth/authorizer/rbac/bootstrappolicy`). It finds these and adds what it misses.
-pub fn control_plane_roles() -> Result<Vec<Object>, TemplateError> {
-    render_objects(&ControlPlaneRoles {})
 }
 
 /// ClusterRoleBinding `kubeadm:apiserver-kubelet-client`: without it logs and exec answer 403.

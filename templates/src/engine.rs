@@ -25,7 +25,6 @@ templates![
     "bootstrap_token.yaml",
     "cluster_admins.yaml",
     "cluster_info.yaml",
-    "control_plane_roles.yaml",
     "coredns.yaml",
     "corefile",
     "flannel.yaml",

@@ -1,4 +1,4 @@
-// Command kubernetes is the one binary behind the five Kubernetes programs that junioadm bundles.
+// Command kubernetes is the one binary behind the five Kubernetes programs that junioadm bundles, and bootstrap-roles.
 //
 // The program is chosen by the name it is called by (argv[0]) or, when that name is none of them, by its first
 // argument. Nothing of upstream is patched: this file only maps names to upstream's own command constructors.
@@ -32,6 +32,7 @@ var programs = map[string]func() *cobra.Command{
 	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 	"kube-proxy":              proxy.NewProxyCommand,
 	"kubectl":                 kubectl.NewDefaultKubectlCommand,
+	"bootstrap-roles":         bootstrapRoles,
 }
 
 func main() {

@@ -50,8 +50,12 @@ pub async fn start(
             () = cancel.cancelled() => return false,
         }
     }
-    let (cgroups, owner) = (Arc::clone(&context.cgroups), Arc::clone(pod));
-    let prepared = tokio::task::spawn_blocking(move || cgroups.ensure_pod(&owner)).await;
+    let (cgroups, owner, pods) = (Arc::clone(&context.cgroups), Arc::clone(pod), context.store.list());
+    let prepared = tokio::task::spawn_blocking(move || {
+        cgroups.update_burstable(pods.iter().map(AsRef::as_ref))?;
+        cgroups.ensure_pod(&owner)
+    })
+    .await;
     if let Ok(Err(error)) = prepared {
         context.events.pod(
             pod,

@@ -70,9 +70,13 @@ async fn clean(context: &Arc<WorkerContext>, pod: &Arc<Pod>) {
         let uid = facts::uid(pod).to_owned();
         let cgroups = Arc::clone(&context.cgroups);
         let owned = uid.clone();
+        let pods = context.store.list();
         let (volumes, cgroup) = tokio::join!(
             context.volumes.unmount_pod(&uid),
-            tokio::task::spawn_blocking(move || cgroups.remove_pod(&owned))
+            tokio::task::spawn_blocking(move || {
+                cgroups.remove_pod(&owned)?;
+                cgroups.update_burstable(pods.iter().map(AsRef::as_ref).filter(|pod| facts::uid(pod) != owned))
+            })
         );
         let mut clean = true;
         if let Err(error) = volumes {

@@ -2,6 +2,7 @@
 
 mod certs;
 mod dry_run;
+mod early_roles;
 mod images;
 mod kubeconfig;
 mod kubelet_start;

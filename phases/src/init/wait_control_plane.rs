@@ -5,22 +5,19 @@ use std::time::{Duration, Instant};
 use junio_api::ports;
 use kube::Client;
 
-use crate::client::{self, create_all, unverified};
+use crate::client::{self, unverified};
 use crate::context::Context;
 use crate::error::{Cause, InPhase, PhaseError};
 use crate::init::certs::Certificates;
 use crate::init::kubeconfig::FirstKubeconfigs;
 use crate::init::kubelet_start::KubeletStarted;
 use crate::init::manifests::{self, AllPods, FirstPods};
-use crate::init::trouble;
+use crate::init::{early_roles, trouble};
 use crate::phase_id::PhaseId;
-use crate::render;
 use crate::run::done_if;
 use crate::wait::{Look, Wait};
 
 const ID: PhaseId = PhaseId::WaitControlPlane;
-const LATE_BINDING: &str =
-    "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:controller:attachdetach-controller";
 const LOOK: Duration = Duration::from_millis(25);
 
 /// The API server answers `/readyz`; everything that needs it takes this.
@@ -60,12 +57,16 @@ pub(crate) async fn wait(
     let work = async {
         let open = async {
             kubelet(ctx).await?;
-            let_components_in(ctx, client).await
+            first_answer(ctx, client).await?;
+            early_roles::write(ctx, client).await
         };
-        let ((), conf) = tokio::try_join!(async { open.await.in_phase(ID) }, conf.finish(ctx))?;
-        let soon_healthy = async { roles_are_coming(ctx, client).await.in_phase(ID) };
+        let (written, conf) = tokio::try_join!(async { open.await.in_phase(ID) }, conf.finish(ctx))?;
         let others = async {
-            let pods = manifests::other_pods(ctx, certificates, conf, pods, soon_healthy).await?;
+            if !written {
+                early_roles::soon_healthy(ctx, client, written).await?;
+            }
+            let soon = early_roles::soon_healthy(ctx, client, written);
+            let pods = manifests::other_pods(ctx, certificates, conf, pods, soon).await?;
             components(ctx, pods).await.in_phase(ID)
         };
         tokio::try_join!(async { api_server(ctx, client).await.in_phase(ID) }, others)
@@ -112,27 +113,11 @@ async fn api_server(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
     Ok(())
 }
 
-/// With its first answers the API server takes orders from a super-admin. It writes its own roles a second later, so the
-/// few that the other two components need are written now.
-async fn let_components_in(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
-    first_answer(ctx, client).await?;
-    create_all(client, &render::control_plane_roles()?, ctx.plan.timeouts.control_plane).await
-}
-
 /// The first answer that the API server gives us, long before it is ready for everybody: one request at a time until then.
 pub(crate) async fn first_answer(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
     let what = format!("the first answer of the API server at {}", ctx.plan.local_server());
     Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK }
         .until(|| look(client, "/api/v1/namespaces/kube-system"))
-        .await
-}
-
-/// The API server has written its roles and two bindings of three, which is the last thing before it is healthy: a
-/// container needs longer to start than the rest to be written. The order is that of upstream's `bootstrappolicy`.
-async fn roles_are_coming(ctx: &Context<'_>, client: &Client) -> Result<(), Cause> {
-    let what = "the API server's own roles".to_owned();
-    Wait { run: ctx.run, phase: ID, what, deadline: ctx.plan.timeouts.control_plane, interval: LOOK }
-        .until(|| look(client, LATE_BINDING))
         .await
 }
 
@@ -161,7 +146,7 @@ async fn components(ctx: &Context<'_>, _pods: AllPods) -> Result<(), Cause> {
     Ok(())
 }
 
-async fn look(client: &Client, path: &str) -> Result<Look<()>, Cause> {
+pub(super) async fn look(client: &Client, path: &str) -> Result<Look<()>, Cause> {
     Ok(match client::health(client, path).await {
         Ok(()) => Look::Ready(()),
         Err(reason) => Look::Blocked(reason),

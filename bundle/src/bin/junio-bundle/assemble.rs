@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use junio_api::images::{DEFAULT_REPOSITORY, Image};
 use junio_api::versions;
-use junio_bundle::{BundleWriter, BundledFile, BundledImage, FORMAT, ImageSpec, LayerBuilder, Manifest, Range, sha256};
+use junio_bundle::{
+    BOOTSTRAP_ROLES, BundleWriter, BundledFile, BundledImage, FORMAT, ImageSpec, LayerBuilder, Manifest, Range, sha256,
+};
 
 use crate::compress::{Content, compress};
-use crate::error::BuildError;
+use crate::error::{BuildError, run_text};
 use crate::inventory::Inventory;
 use crate::{BuildArguments, debian, go, licences, pause, progress, sbom};
 
@@ -25,6 +28,8 @@ pub struct Inputs {
     pub xtables: Vec<u8>,
     pub sbom: Vec<u8>,
     pub licences: Vec<u8>,
+    /// A JSON array of the objects that the API server writes when it starts on an empty etcd.
+    pub roles: Vec<u8>,
 }
 
 /// What the writer needs: parts before compression, and a manifest without them.
@@ -55,6 +60,7 @@ pub fn build(arguments: &BuildArguments) -> Result<(), BuildError> {
     let inputs = Inputs {
         sbom: sbom::render(&inventory, &binaries)?,
         licences: licences::render(&inventory)?.into_bytes(),
+        roles: bootstrap_roles(&compiled)?.into_bytes(),
         binaries,
         xtables: xtables.layer,
     };
@@ -145,6 +151,7 @@ pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
         ("junioadm", 0o755, binary("junioadm")?),
         ("sbom.cdx.json", 0o644, &inputs.sbom),
         ("licences.txt", 0o644, &inputs.licences),
+        (BOOTSTRAP_ROLES, 0o644, &inputs.roles),
     ] {
         let content = Content::new(name, bytes.to_vec());
         let range = Range { offset: 0, size: bytes.len() as u64 };
@@ -165,6 +172,12 @@ pub fn assemble(inputs: &Inputs) -> Result<Assembled, BuildError> {
     let manifest =
         Manifest { format: FORMAT, architecture: ARCHITECTURE.to_owned(), versions, parts: Vec::new(), images, files };
     Ok(Assembled { contents, manifest })
+}
+
+fn bootstrap_roles(compiled: &[go::Compiled]) -> Result<String, BuildError> {
+    let kubernetes = compiled.iter().find(|program| program.name == "kubernetes");
+    let kubernetes = kubernetes.ok_or_else(|| BuildError::Unexpected("no binary kubernetes".to_owned()))?;
+    run_text(Command::new(&kubernetes.path).arg("bootstrap-roles"), "the program is one that was just compiled")
 }
 
 /// A layer with one program in it, and where that lies.
@@ -257,7 +270,13 @@ mod tests {
         let binaries = names.map(|name| (name, format!("the program {name}\n").repeat(500).into_bytes())).collect();
         let mut xtables = LayerBuilder::new();
         xtables.file("usr/sbin/nft", 0o755, b"nft").expect("layer");
-        Inputs { binaries, xtables: xtables.finish(), sbom: b"{}".to_vec(), licences: b"free".to_vec() }
+        Inputs {
+            binaries,
+            xtables: xtables.finish(),
+            sbom: b"{}".to_vec(),
+            licences: b"free".to_vec(),
+            roles: b"[]".to_vec(),
+        }
     }
 
     fn written(directory: &Path, name: &str) -> PathBuf {
