@@ -10,7 +10,9 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 static CONFIG: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    // Post-quantum key exchange protects secrets for decades; a probe has none, and would pay for it every second.
+    let kx_groups = vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1, aws_lc_rs::kx_group::SECP384R1];
+    let provider = Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() });
     let verifier = Arc::new(AcceptAll(Arc::clone(&provider)));
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
