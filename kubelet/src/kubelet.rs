@@ -276,6 +276,8 @@ fn serve_https(
     let options = ServerOptions {
         address: SocketAddr::new(address, facts.port),
         node_name: facts.name.clone(),
+        root_dir: flags.root_dir.clone(),
+        started_at: jiff::Timestamp::now(),
         client_ca_file: config.authentication.x509.client_ca_file.clone(),
         anonymous: config.authentication.anonymous.enabled.unwrap_or(false),
         token_webhook: config.authentication.webhook.enabled.unwrap_or(true),

@@ -108,4 +108,8 @@ impl PodRuntime for FakeRuntime {
     async fn stats(&self, _: &ContainerId) -> Result<Option<ContainerStats>, RuntimeError> {
         none()
     }
+
+    async fn pod_stats(&self, _: &SandboxId) -> Result<Option<ContainerStats>, RuntimeError> {
+        Ok(None)
+    }
 }

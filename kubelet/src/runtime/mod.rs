@@ -95,4 +95,7 @@ pub trait PodRuntime: Send + Sync + 'static {
 
     /// CPU and memory now, read from the container's cgroup; `None` when it does not run.
     async fn stats(&self, id: &ContainerId) -> Result<Option<ContainerStats>, RuntimeError>;
+
+    /// Use of the control group that all containers of a sandbox are in; `None` if it does not run or has no such group.
+    async fn pod_stats(&self, id: &SandboxId) -> Result<Option<ContainerStats>, RuntimeError>;
 }

@@ -9,13 +9,16 @@ mod exec;
 mod listener;
 mod logs;
 mod lookup;
+mod metrics;
 mod pods;
 mod port_forward;
 mod query;
 mod router;
 mod state;
+mod stats;
 pub mod stream;
 mod tls;
+mod usage;
 
 pub use authentication::Identity;
 pub use error::ServerError;

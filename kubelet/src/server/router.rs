@@ -12,7 +12,7 @@ use axum::{Extension, Router};
 use super::authentication::Identity;
 use super::error::HttpError;
 use super::state::ServerState;
-use super::{exec, logs, pods, port_forward};
+use super::{exec, logs, metrics, pods, port_forward, stats};
 
 /// The whole HTTP surface.
 pub fn router(state: Arc<ServerState>) -> Router {
@@ -20,7 +20,11 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/healthz/ping", get(|| async { "ok" }))
         .route("/pods", get(pods::pods))
-        .route("/configz", get(pods::configz));
+        .route("/configz", get(pods::configz))
+        .route("/metrics", get(metrics::kubelet))
+        .route("/metrics/resource", get(metrics::resource))
+        .route("/metrics/cadvisor", get(metrics::cadvisor))
+        .route("/stats/summary", get(stats::summary));
     router = if state.options.debugging_handlers {
         router
             .route("/runningpods/", get(pods::running))

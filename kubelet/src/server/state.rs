@@ -10,6 +10,7 @@ use crate::runtime::PodRuntime;
 
 use super::authentication::Authenticator;
 use super::authorization::Authorizer;
+use super::stats::Rates;
 
 /// How requests are authorized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub enum AuthorizationMode {
 pub struct ServerOptions {
     pub address: SocketAddr,
     pub node_name: String,
+    /// `/var/lib/kubelet`, whose file system is the node's.
+    pub root_dir: PathBuf,
+    /// When this kubelet started.
+    pub started_at: jiff::Timestamp,
     /// Requests with a client certificate signed by one of these CAs are that user's.
     pub client_ca_file: Option<PathBuf>,
     pub anonymous: bool,
@@ -40,6 +45,7 @@ pub struct ServerState {
     pub store: PodStore,
     pub runtime: Arc<dyn PodRuntime>,
     pub options: ServerOptions,
+    pub(super) rates: Rates,
     pub(super) authenticator: Authenticator,
     pub(super) authorizer: Authorizer,
 }
@@ -50,6 +56,6 @@ impl ServerState {
     pub fn new(store: PodStore, runtime: Arc<dyn PodRuntime>, api: Option<ApiClient>, options: ServerOptions) -> Self {
         let authenticator = Authenticator::new(api.clone().filter(|_| options.token_webhook), options.anonymous);
         let authorizer = Authorizer::new(api, options.authorization, options.node_name.clone());
-        Self { store, runtime, options, authenticator, authorizer }
+        Self { store, runtime, options, rates: Rates::default(), authenticator, authorizer }
     }
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use super::client::DockerRuntime;
+use super::stats::Group;
 use super::{convert, error::classify};
 use crate::runtime::{
     AttachRequest, ContainerConfig, ContainerId, ContainerStats, ExecOutcome, ExecRequest, LogLine, LogOptions,
@@ -121,6 +122,10 @@ impl PodRuntime for DockerRuntime {
     }
 
     async fn stats(&self, id: &ContainerId) -> Result<Option<ContainerStats>, RuntimeError> {
-        self.container_stats(id).await
+        self.container_stats(&id.0, Group::Container).await
+    }
+
+    async fn pod_stats(&self, id: &SandboxId) -> Result<Option<ContainerStats>, RuntimeError> {
+        self.container_stats(&id.0, Group::Pod).await
     }
 }

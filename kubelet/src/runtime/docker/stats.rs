@@ -5,40 +5,67 @@ use std::path::{Path, PathBuf};
 
 use super::client::DockerRuntime;
 use super::error::io as io_error;
-use crate::runtime::{ContainerId, ContainerState, ContainerStats, RuntimeError};
+use crate::runtime::{ContainerState, ContainerStats, RuntimeError};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 
 impl DockerRuntime {
-    pub(super) async fn container_stats(&self, id: &ContainerId) -> Result<Option<ContainerStats>, RuntimeError> {
-        let known = self.seen().get(&id.0).cloned();
+    pub(super) async fn container_stats(&self, id: &str, group: Group) -> Result<Option<ContainerStats>, RuntimeError> {
+        let known = self.seen().get(id).cloned();
         let seen = match known {
             Some(seen) => seen,
-            None => self.inspect(&id.0).await?,
+            None => self.inspect(id).await?,
         };
         let Some(pid) = seen.pid.filter(|_| matches!(seen.state, ContainerState::Running { .. })) else {
             return Ok(None);
         };
-        match read(pid, &id.0) {
+        match read(pid, id, group) {
             Ok(stats) => Ok(stats),
             // It ended between two reads.
             Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => {
                 Ok(None)
             }
-            Err(error) => Err(io_error("read cgroup of", &id.0, error)),
+            Err(error) => Err(io_error("read cgroup of", id, error)),
+        }
+    }
+}
+
+/// Whose figures are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    Container,
+    /// The parent of the container's group.
+    Pod,
+}
+
+impl Group {
+    /// `None`: the container is in no pod's group, because the kubelet makes none here.
+    fn path(self, own: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Container => Some(own.to_owned()),
+            Self::Pod => own
+                .parent()
+                .filter(|parent| {
+                    parent.file_name().is_some_and(|name| name.to_string_lossy().contains("pod"))
+                        && parent.to_string_lossy().contains("kubepods")
+                })
+                .map(Path::to_owned),
         }
     }
 }
 
 /// `None` if the process is not the container's any more.
-fn read(pid: i32, container: &str) -> io::Result<Option<ContainerStats>> {
+fn read(pid: i32, container: &str, group: Group) -> io::Result<Option<ContainerStats>> {
     let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     if !membership.contains(container) {
         return Ok(None);
     }
     match (controller(&membership, "memory"), controller(&membership, "cpuacct")) {
-        (Some(memory), Some(cpu)) => version1(&memory, &cpu).map(Some),
-        _ => match unified(&membership) {
+        (Some(memory), Some(cpu)) => match (group.path(&memory), group.path(&cpu)) {
+            (Some(memory), Some(cpu)) => version1(&memory, &cpu).map(Some),
+            _ => Ok(None),
+        },
+        _ => match unified(&membership).and_then(|own| group.path(&own)) {
             Some(dir) => version2(&dir).map(Some),
             None => Ok(None),
         },
