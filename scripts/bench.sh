@@ -64,7 +64,7 @@ cleanup() {
 build() {
   [ -z "${BINARIES:-}" ] || return 0
   step "Building junioadm and junio-kubelet with profile $PROFILE, and their bundle (log: $LOG)"
-  cargo build --manifest-path "$ROOT/Cargo.toml" --locked --profile "$PROFILE" -p junioadm -p junio-kubelet -p junio-bundle --bins >"$LOG" 2>&1 ||
+  cargo build --manifest-path "$ROOT/Cargo.toml" --locked --profile "$PROFILE" --workspace --bins >"$LOG" 2>&1 ||
     { tail -n 40 "$LOG" >&2; fail "the Rust build failed (log: $LOG)"; }
   "$JUNIO_BUNDLE" build --source "$ROOT/bundle" --cache "$CACHE" --out "$BUNDLE" --level "$LEVEL" \
     --kubelet "$BIN_DIR/junio-kubelet" --junioadm "$JUNIOADM" >>"$LOG" 2>&1 || { tail -n 20 "$LOG" >&2; fail "the bundle could not be built (log: $LOG)"; }
