@@ -8,6 +8,8 @@ use crate::names;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
+    /// Where Docker Engine listens, when that is not the usual place.
+    docker: Option<PathBuf>,
 }
 
 impl Default for Layout {
@@ -25,7 +27,21 @@ macro_rules! paths {
 impl Layout {
     /// A layout below `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), docker: None }
+    }
+
+    /// The same host with its Docker Engine at `unix:///PATH`; with nothing, at the usual place.
+    #[must_use]
+    pub fn with_docker(mut self, socket: &str) -> Self {
+        let path = socket.strip_prefix("unix://").unwrap_or(socket).trim_start_matches('/');
+        self.docker = (!path.is_empty()).then(|| self.root.join(path));
+        self
+    }
+
+    /// Docker Engine's socket.
+    #[must_use]
+    pub fn docker_socket(&self) -> PathBuf {
+        self.docker.clone().unwrap_or_else(|| self.root.join("run/docker.sock"))
     }
 
     /// The directory that stands for `/`.
@@ -71,7 +87,6 @@ impl Layout {
         kubelet_bin => "usr/local/bin/junio-kubelet";
         kubectl_bin => "usr/local/bin/kubectl";
         kubelet_unit => "etc/systemd/system/junio-kubelet.service";
-        docker_socket => "run/docker.sock";
     }
 
     /// The manifest of a static pod, for example `kube-apiserver`.

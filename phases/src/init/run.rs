@@ -28,7 +28,8 @@ pub async fn init(
     cancel: CancellationToken,
 ) -> Result<InitReport, PhaseError> {
     let run = Run::new(reporter, cancel);
-    let layout = options.layout.clone();
+    let layout = options.layout.clone().with_docker(&options.documents.init.node_registration.cri_socket);
+    let options = InitOptions { layout: layout.clone(), ..options };
     let not_started = |cause: Cause| PhaseError { phase: None, cause: Box::new(cause) };
     if !options.dry_run {
         require_root(&run, "sudo junioadm init", &options.ignore_preflight_errors)?;
@@ -85,10 +86,11 @@ pub async fn preflight(
 ) -> Result<PreflightReport, PhaseError> {
     const ID: PhaseId = PhaseId::Preflight;
     let run = Run::new(reporter, cancel);
+    let layout = options.layout.clone().with_docker(&options.documents.init.node_registration.cri_socket);
     run.phase(ID, async {
         run.line(ID, "Running pre-flight checks");
-        let ours = !open_journal(&options.layout)?.is_empty();
-        let examined = examine(&options.documents, &options.layout, &options.bundle, true, ours).await;
+        let ours = !open_journal(&layout)?.is_empty();
+        let examined = examine(&options.documents, &layout, &options.bundle, true, ours).await;
         let report = judge(&run, examined.findings, &options.ignore_preflight_errors, examined.checks)?;
         Ok((report, Outcome::Done))
     })
