@@ -16,6 +16,8 @@ pub(crate) const LABEL_NUMBER: &str = "io.junioadm.lab.number";
 pub(crate) const LABEL_ADDRESS: &str = "io.junioadm.lab.address";
 /// On a host's container: the Debian suite.
 pub(crate) const LABEL_SUITE: &str = "io.junioadm.lab.suite";
+/// What runs as a host's process 1.
+pub(crate) const LABEL_FIRST_PROCESS: &str = "io.junioadm.lab.first-process";
 /// On the image of lab hosts.
 pub(crate) const LABEL_IMAGE: &str = "io.junioadm.lab.image";
 

@@ -13,7 +13,7 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilde
 use futures::StreamExt;
 
 use crate::address::LabSubnet;
-use crate::engine::{LABEL_ADDRESS, LABEL_HOST, LABEL_LAB, LABEL_NUMBER, LABEL_SUITE};
+use crate::engine::{LABEL_ADDRESS, LABEL_FIRST_PROCESS, LABEL_HOST, LABEL_LAB, LABEL_NUMBER, LABEL_SUITE};
 use crate::exec::{self, ExecOutput, OutputStream};
 use crate::image::Suite;
 use crate::machine::Confinement;
@@ -22,6 +22,25 @@ use crate::{LabError, LabName, copy};
 
 /// How long a host may take from start to a running system with Docker; it takes 2 to 4 s on an idle machine.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What runs as process 1 of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirstProcess {
+    #[default]
+    Systemd,
+    /// A script that starts Docker Engine and sshd, as in containers and on CI machines.
+    Script,
+}
+
+impl FirstProcess {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::Script => "no systemd",
+        }
+    }
+}
 
 /// A host of a lab. Cheap to clone; methods talk to the machine's Docker Engine.
 #[derive(Clone)]
@@ -131,7 +150,8 @@ impl LabHost {
 
     async fn ready(&self) -> Result<String, LabError> {
         // systemd answers once its socket is there; it then says itself when the boot has ended, Docker included
-        let script = "until [ -S /run/systemd/private ]; do sleep 0.02; done; systemctl is-system-running --wait";
+        let script = "until [ -S /run/systemd/private ] || [ -e /run/lab-ready ]; do sleep 0.02; done
+            if [ -e /run/lab-ready ]; then echo running; else systemctl is-system-running --wait; fi";
         let state = match self.shell(script).await {
             Ok(output) => output.text(),
             Err(error) => return Err(self.not_ready(error.to_string()).await),
@@ -187,6 +207,7 @@ impl LabHost {
 pub(crate) struct HostPlan<'a> {
     pub image: &'a str,
     pub suite: Suite,
+    pub first_process: FirstProcess,
     pub subnet: LabSubnet,
     pub hosts: usize,
     pub confinement: Confinement,
@@ -203,6 +224,7 @@ impl HostPlan<'_> {
             (LABEL_NUMBER, host.number.to_string()),
             (LABEL_ADDRESS, host.address.to_string()),
             (LABEL_SUITE, self.suite.to_string()),
+            (LABEL_FIRST_PROCESS, self.first_process.name().to_owned()),
         ];
         let endpoint = EndpointSettings {
             ipam_config: Some(EndpointIpamConfig {

@@ -30,7 +30,7 @@ pub use cluster::CLUSTER_POD_SUBNET;
 pub use down::{down, down_all};
 pub use error::LabError;
 pub use exec::{ExecOutput, OutputStream};
-pub use host::LabHost;
+pub use host::{FirstProcess, LabHost};
 pub use image::Suite;
 pub use lab::Lab;
 pub use list::{LabSummary, list};

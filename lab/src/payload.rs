@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use junio_api::Layout;
 use tar::Builder;
 
-use crate::LabError;
 use crate::copy::{append_directory, append_file, open_sized};
+use crate::{FirstProcess, LabError};
 
 /// Files of the machine that are copied to each host. They are copies, so that a test may replace or damage one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +46,13 @@ impl Payload {
         })
     }
 
-    /// Packs the payload and the root user's authorized key into the archive `into`, to be unpacked at a host's root.
-    pub(crate) fn pack(payload: Option<&Self>, authorized_key: &str, into: &Path) -> Result<(), LabError> {
+    /// Packs the payload, what becomes process 1 and the root user's authorized key into the archive `into`, to be unpacked at a host's root.
+    pub(crate) fn pack(
+        payload: Option<&Self>,
+        first_process: FirstProcess,
+        authorized_key: &str,
+        into: &Path,
+    ) -> Result<(), LabError> {
         let layout = Layout::default();
         let below_root = |path: PathBuf| path.strip_prefix("/").unwrap_or(&path).display().to_string();
         let file = File::create(into).map_err(LabError::file("create", into))?;
@@ -56,6 +61,11 @@ impl Payload {
         let key = authorized_key.as_bytes();
         append_directory(&mut archive, "root/.ssh", 0o700).map_err(written())?;
         append_file(&mut archive, "root/.ssh/authorized_keys", 0o600, key, key.len() as u64).map_err(written())?;
+        if first_process == FirstProcess::Script {
+            // in the place of the link to systemd
+            let script = include_bytes!("../node/plain-init").as_slice();
+            append_file(&mut archive, "usr/sbin/init", 0o755, script, script.len() as u64).map_err(written())?;
+        }
         if let Some(payload) = payload {
             append_directory(&mut archive, &below_root(layout.junioadm_dir()), 0o700).map_err(written())?;
             let files = [
@@ -111,7 +121,7 @@ mod tests {
         }
         let payload = Payload::around(&source, None).expect("all is there");
         let packed = directory.path().join("payload.tar");
-        Payload::pack(Some(&payload), "ssh-ed25519 AAAA lab\n", &packed).expect("packs");
+        Payload::pack(Some(&payload), FirstProcess::Script, "ssh-ed25519 AAAA lab\n", &packed).expect("packs");
         let mut archive = tar::Archive::new(File::open(&packed).expect("opens"));
         let entries: Vec<(String, u32)> = archive
             .entries()
@@ -124,6 +134,7 @@ mod tests {
             .collect();
         for wanted in [
             ("root/.ssh/authorized_keys", 0o600),
+            ("usr/sbin/init", 0o755),
             ("usr/local/bin/junioadm", 0o755),
             ("usr/local/bin/junio-kubelet", 0o755),
             ("var/lib/junioadm/bundle.jbundle", 0o644),

@@ -8,8 +8,8 @@ use futures::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
 use crate::address::{LabSubnet, MAX_HOSTS};
-use crate::engine::{self, LABEL_SUITE};
-use crate::host::HostPlan;
+use crate::engine::{self, LABEL_FIRST_PROCESS, LABEL_SUITE};
+use crate::host::{FirstProcess, HostPlan};
 use crate::image::{self, Suite};
 use crate::machine::{self, Confinement};
 use crate::state::{LabRecord, StateDir, lock};
@@ -24,6 +24,7 @@ pub struct UpOptions {
     pub suite: Suite,
     /// Hosts only, no cluster.
     pub hosts_only: bool,
+    pub first_process: FirstProcess,
     /// What is put on the hosts; None leaves them plain (then only hosts can be made).
     pub payload: Option<Payload>,
 }
@@ -32,7 +33,8 @@ impl UpOptions {
     /// One host of the default suite, with a cluster.
     #[must_use]
     pub fn new(name: LabName, payload: Option<Payload>) -> Self {
-        Self { name, control_planes: 1, workers: 0, suite: Suite::default(), hosts_only: false, payload }
+        let (suite, first_process) = (Suite::default(), FirstProcess::default());
+        Self { name, control_planes: 1, workers: 0, suite, hosts_only: false, first_process, payload }
     }
 
     fn hosts(&self) -> usize {
@@ -89,11 +91,13 @@ async fn existing(docker: &Docker, options: &UpOptions, state: &StateDir) -> Res
     }
     let suite = containers.iter().find_map(|container| container.labels.as_ref()?.get(LABEL_SUITE).cloned());
     let suite = suite.unwrap_or_default();
-    if hosts.len() != options.hosts() || suite != options.suite.name() {
+    let first = containers.iter().find_map(|container| container.labels.as_ref()?.get(LABEL_FIRST_PROCESS).cloned());
+    let first = first.unwrap_or_default();
+    if hosts.len() != options.hosts() || suite != options.suite.name() || first != options.first_process.name() {
         return Err(LabError::Exists {
             name: options.name.to_string(),
-            found: format!("{} {suite} hosts", hosts.len()),
-            wanted: format!("{} {} hosts", options.hosts(), options.suite),
+            found: format!("{} {suite} hosts with {first}", hosts.len()),
+            wanted: format!("{} {} hosts with {}", options.hosts(), options.suite, options.first_process.name()),
         });
     }
     Ok(Some(hosts))
@@ -139,8 +143,8 @@ async fn make_hosts(
     let key = ssh::ensure_key(state).await?;
     let archive = state.path("payload.tar");
     {
-        let (payload, archive) = (options.payload.clone(), archive.clone());
-        tokio::task::spawn_blocking(move || Payload::pack(payload.as_ref(), &key, &archive))
+        let (payload, archive, first) = (options.payload.clone(), archive.clone(), options.first_process);
+        tokio::task::spawn_blocking(move || Payload::pack(payload.as_ref(), first, &key, &archive))
             .await
             .map_err(|error| LabError::file("pack", state.path("payload.tar"))(std::io::Error::other(error)))??;
     }
@@ -148,7 +152,14 @@ async fn make_hosts(
         let _one_at_a_time = lock("networks.lock").await?;
         network::create(docker, &options.name, state, options.suite.name(), count).await?
     };
-    let plan = HostPlan { image, suite: options.suite, subnet, hosts: count, confinement: Confinement::of_machine()? };
+    let plan = HostPlan {
+        image,
+        suite: options.suite,
+        first_process: options.first_process,
+        subnet,
+        hosts: count,
+        confinement: Confinement::of_machine()?,
+    };
     // Not cut short by an error or an interruption: the engine would go on making a host behind the back of `remove`.
     let started = join_all((1..=count).map(|number| start_new(docker, &options.name, &plan, number, &archive))).await;
     let hosts = started.into_iter().collect::<Result<Vec<LabHost>, LabError>>()?;

@@ -55,6 +55,9 @@ pub struct LabUpArgs {
     /// Hosts with junioadm, junio-kubelet and the bundle in place, and no cluster
     #[arg(long)]
     pub hosts_only: bool,
+    /// Hosts whose process 1 is no systemd but a script that starts Docker Engine and sshd, as in containers
+    #[arg(long)]
+    pub without_systemd: bool,
     /// The bundle file [default: bundle.jbundle beside this program, else that of this host]
     #[arg(long, value_name = "FILE", env = "JUNIOADM_BUNDLE", hide_env = true)]
     pub bundle: Option<std::path::PathBuf>,

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 
 use junio_api::yaml;
-use junio_lab::{Lab, LabName, LabSummary, OutputStream, Payload, Progress, UpOptions};
+use junio_lab::{FirstProcess, Lab, LabName, LabSummary, OutputStream, Payload, Progress, UpOptions};
 use serde_json::json;
 
 use super::{block_on, pretty, table};
@@ -42,6 +42,7 @@ fn up(args: &LabUpArgs, printer: &Printer) -> Result<(), CommandError> {
         workers: args.workers,
         suite: args.suite.parse().map_err(CommandError::Usage)?,
         hosts_only: args.hosts_only,
+        first_process: if args.without_systemd { FirstProcess::Script } else { FirstProcess::Systemd },
         payload: Some(Payload::discover(args.bundle.as_deref())?),
     };
     let (lab, kubeconfig) = block_on(printer, async |cancel| {

@@ -11,6 +11,7 @@ find /var/lib -xdev \( -path /var/lib/docker -o -path /var/lib/containerd -o -pa
 find /run -mindepth 1 -xdev \( -path /run/docker -o -path /run/containerd -o -path /run/systemd -o -path /run/log -o -path /run/user -o -path /run/sudo \) -prune -o \
   -printf '%y %p\n' | section run
 sysctl -a 2>/dev/null | grep -v -E '^(fs\.(dentry|file-nr|inode)|kernel\.(random|ns_last_pid|pty\.nr|sched_domain)|net\.netfilter\.nf_conntrack_(count|max|buckets)|fs\.quota|net\.ipv4\.route|kernel\.perf|net\.ipv[46]\.(conf|neigh)\.veth)' | section sysctl
+[ -d /run/systemd/system ] || echo "unit-file (no systemd)"
 systemctl list-unit-files --no-legend --no-pager | awk '{ print $1, $2 }' | section unit-file
 systemctl list-units --all --plain --no-legend --no-pager --type=service,socket,timer,target | awk '$1 !~ /^(systemd-tmpfiles-clean|user@|user-runtime)/ { print $1, $2, $3 }' | section unit
 awk '{ print $2, $3, $4 }' /proc/mounts | section mount

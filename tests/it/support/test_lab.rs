@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use junio_lab::{Lab, LabHost, NoProgress, OutputStream, Progress, Suite, UpOptions};
+use junio_lab::{FirstProcess, Lab, LabHost, NoProgress, OutputStream, Progress, Suite, UpOptions};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,12 @@ impl TestLab {
             ..UpOptions::new(reaper::name(purpose), Some(product::payload()))
         })
         .await
+    }
+
+    /// One host as of [`TestLab::hosts`] on which no systemd runs.
+    pub async fn without_systemd(purpose: &str, suite: Suite) -> Self {
+        let options = UpOptions::new(reaper::name(purpose), Some(product::payload()));
+        Self::up(UpOptions { suite, hosts_only: true, first_process: FirstProcess::Script, ..options }).await
     }
 
     /// One host with a cluster that this test has for itself.
