@@ -39,6 +39,22 @@ impl Bundle {
         Ok(self.extract_all(&wanted)?[0])
     }
 
+    /// Those of `wanted` that [`Bundle::extract_all`] would write. Blocks: it reads what is there.
+    ///
+    /// # Errors
+    /// When the bundle has no such file.
+    pub fn differing(&self, wanted: &[Extraction]) -> Result<Vec<Extraction>, BundleError> {
+        let mut differing = Vec::new();
+        for extraction in wanted {
+            let no_file = || BundleError::NoFile { name: extraction.name.clone() };
+            let file = self.manifest().file(&extraction.name).ok_or_else(no_file)?;
+            if !is_there(file, &extraction.destination) {
+                differing.push(extraction.clone());
+            }
+        }
+        Ok(differing)
+    }
+
     /// Extracts several files, decompressing each part once. Outcomes are in the order of `wanted`.
     ///
     /// # Errors

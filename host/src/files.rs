@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::error::HostError;
@@ -82,6 +82,47 @@ pub fn remove_tree(path: &Path) -> Result<bool, HostError> {
     }
 }
 
+/// Gives the file or link at `path` a second name, owner and mode included, before another one is renamed over it: by hard
+/// link where both names are on one file system, else by copy. Replaces what an interrupted run left at `kept`.
+pub fn keep(path: &Path, kept: &Path) -> Result<(), HostError> {
+    remove_file(kept)?;
+    let linked = match fs::hard_link(path, kept) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(path, kept),
+        linked => linked,
+    };
+    linked.and_then(|()| sync_parent(kept)).map_err(|source| HostError::Write { path: kept.to_owned(), source })
+}
+
+/// Puts a kept file back at `path`, by rename; on another file system by a copy that is renamed.
+pub fn put_back(kept: &Path, path: &Path) -> Result<(), HostError> {
+    let fail = |source| HostError::Write { path: path.to_owned(), source };
+    match fs::rename(kept, path) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let temporary = temporary_beside(path).map_err(fail)?;
+            let copied = copy(kept, &temporary).and_then(|()| fs::rename(&temporary, path));
+            if copied.is_err() {
+                let _ = fs::remove_file(&temporary);
+            }
+            copied.and_then(|()| sync_parent(path)).map_err(fail)?;
+            remove_file(kept).map(|_| ())
+        }
+        renamed => renamed.and_then(|()| sync_parent(path)).map_err(fail),
+    }
+}
+
+/// A file or link with its owner and mode, durably.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(from)?;
+    if metadata.is_symlink() {
+        return symlink(fs::read_link(from)?, to);
+    }
+    fs::copy(from, to)?;
+    chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+    // A change of owner takes the set-user-id bit away.
+    fs::set_permissions(to, metadata.permissions())?;
+    File::open(to)?.sync_all()
+}
+
 fn remove_below(directory: &Path, device: u64) -> Result<(), HostError> {
     let fail = |path: &Path, source| HostError::Remove { path: path.to_owned(), source };
     for entry in fs::read_dir(directory).map_err(|e| fail(directory, e))? {
@@ -126,6 +167,36 @@ mod tests {
         assert_eq!(fs::read(&path).expect("readable"), b"two");
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).expect("listable").count(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_as_it_was_a_link_as_a_link() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = |name: &str| directory.path().join(name);
+        write_atomic(&path("program"), b"theirs", 0o750).expect("written");
+        symlink("elsewhere", path("link")).expect("linked");
+        for name in ["program", "link"] {
+            keep(&path(name), &path("kept")).expect("kept");
+            keep(&path(name), &path("kept")).expect("again, after an interruption");
+            write_atomic(&path(name), b"ours", 0o755).expect("replaced");
+            put_back(&path("kept"), &path(name)).expect("put back");
+            assert!(!path("kept").exists());
+        }
+        assert_eq!(fs::read(path("program")).expect("readable"), b"theirs");
+        assert_eq!(fs::metadata(path("program")).expect("there").permissions().mode() & 0o7777, 0o750);
+        assert_eq!(fs::read_link(path("link")).expect("a link"), Path::new("elsewhere"));
+    }
+
+    #[test]
+    fn a_copy_keeps_mode_and_link() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = |name: &str| directory.path().join(name);
+        write_atomic(&path("program"), b"theirs", 0o4755).expect("written");
+        symlink("elsewhere", path("link")).expect("linked");
+        copy(&path("program"), &path("program2")).expect("copied");
+        copy(&path("link"), &path("link2")).expect("copied");
+        assert_eq!(fs::metadata(path("program2")).expect("there").permissions().mode() & 0o7777, 0o4755);
+        assert_eq!(fs::read_link(path("link2")).expect("a link"), Path::new("elsewhere"));
     }
 
     #[test]

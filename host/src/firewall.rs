@@ -9,6 +9,8 @@ use crate::host::Host;
 const PREFIXES: [&str; 5] = ["KUBE-", "FLANNEL-", "CNI-", "CNI", "JUNIO-"];
 /// nftables tables of kube-proxy (nftables mode) and flannel.
 const TABLES: [&str; 3] = ["kube-proxy", "flannel-ipv4", "flannel-ipv6"];
+/// The names that iptables gives to its tables in nftables.
+const IPTABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
 /// Both backends may hold rules, whichever `iptables` stands for.
 const BACKENDS: [&str; 4] = ["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"];
 const GENERIC: [&str; 2] = ["iptables", "ip6tables"];
@@ -39,6 +41,52 @@ pub async fn clean(host: &dyn Host) -> Result<Vec<String>, HostError> {
         }
     }
     Ok(removed)
+}
+
+/// The tables of nftables as `FAMILY NAME`; `None` where there is no `nft` to ask.
+pub async fn tables(host: &dyn Host) -> Result<Option<Vec<String>>, HostError> {
+    if !in_path("nft") {
+        return Ok(None);
+    }
+    let listing = host.run_ok(&Command::new("nft", ["list", "tables"])).await?.stdout_text();
+    Ok(Some(listing.lines().filter_map(|line| line.strip_prefix("table ")).map(str::to_owned).collect()))
+}
+
+/// Removes the tables of `iptables` that are not in `before` and hold nothing: kube-proxy opens one just by looking. Says
+/// which.
+pub async fn remove_empty_tables(host: &dyn Host, before: &[String]) -> Result<Vec<String>, HostError> {
+    let mut removed = Vec::new();
+    for table in tables(host).await?.unwrap_or_default() {
+        let Some((family, name)) = table.split_once(' ') else { continue };
+        let of_iptables = ["ip", "ip6"].contains(&family) && IPTABLES.contains(&name);
+        if !of_iptables || before.contains(&table) {
+            continue;
+        }
+        let content = host.run_ok(&Command::new("nft", ["list", "table", family, name])).await?.stdout_text();
+        if is_empty_table(&content) {
+            host.run_ok(&Command::new("nft", ["delete", "table", family, name])).await?;
+            removed.push(format!("nftables table {table}"));
+        }
+    }
+    Ok(removed)
+}
+
+/// Built-in chains that accept everything, and no rule.
+fn is_empty_table(listing: &str) -> bool {
+    let mut base_chain = true;
+    for line in listing.lines().map(str::trim) {
+        if line.starts_with("chain ") {
+            // A chain without a hook is somebody's own.
+            if !std::mem::replace(&mut base_chain, false) {
+                return false;
+            }
+        } else if line.starts_with("type ") && line.ends_with("policy accept;") {
+            base_chain = true;
+        } else if !(line.is_empty() || line == "}" || line.starts_with("table ") || line.starts_with('#')) {
+            return false;
+        }
+    }
+    base_chain
 }
 
 fn is_ours(chain: &str) -> bool {
@@ -107,6 +155,21 @@ mod tests {
              -X KUBE-SERVICES\n-X FLANNEL-POSTRTG\nCOMMIT\n"
         );
         assert_eq!(chains, ["nat/KUBE-SERVICES", "nat/FLANNEL-POSTRTG"]);
+    }
+
+    #[test]
+    fn a_table_with_built_in_chains_alone_is_empty() {
+        let chain = |name: &str, content: &str| format!("\tchain {name} {{\n{content}\t}}\n");
+        let base = "\t\ttype filter hook forward priority mangle; policy accept;\n";
+        let table = |chains: &[String]| format!("table ip mangle {{\n{}}}\n", chains.join("\n"));
+        assert!(is_empty_table(&table(&[chain("FORWARD", base), chain("INPUT", base)])));
+        assert!(is_empty_table("table ip mangle {\n}\n"));
+        let rule = format!("{base}\t\tip saddr 10.0.0.1 counter packets 0 bytes 0 drop\n");
+        assert!(!is_empty_table(&table(&[chain("FORWARD", &rule)])), "a rule");
+        assert!(!is_empty_table(&table(&[chain("THEIRS", ""), chain("INPUT", base)])), "a chain of somebody");
+        assert!(!is_empty_table(&table(&[chain("INPUT", base), chain("THEIRS", "")])), "a chain of somebody, last");
+        let dropping = base.replace("accept", "drop");
+        assert!(!is_empty_table(&table(&[chain("FORWARD", &dropping)])), "a policy");
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub trait Host: HostRead {
     /// Removes a tree without following links or crossing into another file system; false when there was none.
     async fn remove_tree(&self, path: &Path) -> Result<bool, HostError>;
 
+    /// Gives the file or link at `path` the second name `kept`, owner and mode included, for [`Host::put_back`].
+    async fn keep(&self, path: &Path, kept: &Path) -> Result<(), HostError>;
+
+    /// Puts a kept file back at `path`, atomically; `kept` is gone then.
+    async fn put_back(&self, kept: &Path, path: &Path) -> Result<(), HostError>;
+
     /// Runs a program to its end; a bad exit code is in the output, not an error.
     async fn run(&self, command: &Command) -> Result<CommandOutput, HostError>;
 

@@ -87,6 +87,14 @@ impl Host for Local {
         files::remove_tree(path)
     }
 
+    async fn keep(&self, path: &Path, kept: &Path) -> Result<(), HostError> {
+        files::keep(path, kept)
+    }
+
+    async fn put_back(&self, kept: &Path, path: &Path) -> Result<(), HostError> {
+        files::put_back(kept, path)
+    }
+
     async fn run(&self, command: &Command) -> Result<CommandOutput, HostError> {
         let spawn = |source| HostError::Spawn { program: command.program.clone(), source };
         let mut child = tokio::process::Command::new(&command.program)

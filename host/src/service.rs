@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
@@ -61,7 +62,7 @@ impl ServiceManager {
         match self {
             Self::Systemd => systemctl(host, &["restart", "--no-block", &service.name]).await,
             Self::Supervised => {
-                self.stop(host, &service.name).await?;
+                self.stop(host, service).await?;
                 spawn_supervisor(host, service).await
             }
         }
@@ -75,13 +76,23 @@ impl ServiceManager {
         }
     }
 
-    /// Stops it and waits until it is gone; one that is not there is fine.
-    pub async fn stop(self, host: &dyn Host, name: &str) -> Result<(), HostError> {
-        match self {
-            Self::Systemd if self.is_known(host, name).await? => systemctl(host, &["stop", name]).await,
-            Self::Systemd => Ok(()),
-            Self::Supervised => stop_supervised(host, name).await,
+    /// Stops it and waits until it is gone; one that is not there is fine. Processes of it that nobody knows of any more,
+    /// because its unit or its description was deleted, are ended too.
+    pub async fn stop(self, host: &dyn Host, service: &ServiceSpec) -> Result<(), HostError> {
+        let name = &service.name;
+        // A unit whose file was deleted is unknown and may be active.
+        if self == Self::Systemd && (self.is_known(host, name).await? || self.is_active(host, name).await?) {
+            systemctl(host, &["stop", name]).await?;
         }
+        end(|| supervisor::supervisors(name), name).await?;
+        end(|| supervisor::processes(&service.program), name).await
+    }
+
+    /// True while any process of it lives, known to its manager or not.
+    pub async fn has_processes(self, host: &dyn Host, service: &ServiceSpec) -> Result<bool, HostError> {
+        Ok(self.is_active(host, &service.name).await?
+            || !supervisor::supervisors(&service.name).is_empty()
+            || !supervisor::processes(&service.program).is_empty())
     }
 
     /// Forgets it at boot; to be called before its unit file is removed.
@@ -92,7 +103,11 @@ impl ServiceManager {
                 host.run(&Command::new("systemctl", ["reset-failed", name])).await?;
                 systemctl(host, &["disable", "--quiet", name]).await
             }
-            Self::Systemd => Ok(()),
+            // Its file was deleted by hand: systemd does not look for its link any more.
+            Self::Systemd => {
+                let wants = host.layout().root().join("etc/systemd/system/multi-user.target.wants");
+                host.remove_file(&wants.join(format!("{name}.service"))).await.map(|_| ())
+            }
             Self::Supervised => {
                 host.remove_file(&supervisor::description_path(host.layout(), name)).await?;
                 host.remove_file(&supervisor::state_path(host.layout(), name)).await.map(|_| ())
@@ -214,12 +229,15 @@ async fn spawn_supervisor(host: &dyn Host, service: &ServiceSpec) -> Result<(), 
         .map_err(|source| HostError::Spawn { program: program.display().to_string(), source })
 }
 
-async fn stop_supervised(host: &dyn Host, name: &str) -> Result<(), HostError> {
-    let SupervisorState::Running { pid, .. } = supervisor::state(host.layout(), name)? else { return Ok(()) };
-    // Ended between the look and the signal is as good as stopped.
-    let _ = kill(pid, Signal::SIGTERM);
+/// Asks the processes to end and waits until they have.
+async fn end(processes: impl Fn() -> Vec<Pid>, name: &str) -> Result<(), HostError> {
+    let found = processes();
+    for pid in &found {
+        // Ended between the look and the signal is as good as stopped.
+        let _ = kill(*pid, Signal::SIGTERM);
+    }
     let deadline = tokio::time::Instant::now() + Duration::from_secs(STOP_SECONDS);
-    while matches!(supervisor::state(host.layout(), name)?, SupervisorState::Running { .. }) {
+    while processes().iter().any(|pid| found.contains(pid)) {
         if tokio::time::Instant::now() > deadline {
             return Err(HostError::CommandTimeout { command: format!("stopping {name}"), seconds: STOP_SECONDS });
         }

@@ -21,6 +21,9 @@ use crate::service::ServiceSpec;
 
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(30);
+/// How often the log's size is looked at, and at what size it becomes `LOG.1` and starts anew.
+const LOG_LOOK: Duration = Duration::from_secs(30);
+const LOG_LIMIT: u64 = 16 << 20;
 
 /// Whether somebody keeps a service running.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,36 @@ fn read_ids(path: &Path) -> (Option<Pid>, Option<Pid>) {
     (ids.next().flatten(), ids.next().flatten())
 }
 
+/// Processes that run `program` in our process namespace: the ones of containers are not ours to see.
+#[must_use]
+pub fn processes(program: &Path) -> Vec<Pid> {
+    // A program that was replaced while it ran has another name there.
+    let deleted = PathBuf::from(format!("{} (deleted)", program.display()));
+    find(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program || exe == deleted))
+}
+
+/// Supervisors of the service `name`, known by their command line, also when their state file was deleted.
+#[must_use]
+pub fn supervisors(name: &str) -> Vec<Pid> {
+    find(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).collect();
+        matches!(words.as_slice(), [program, b"supervise", service]
+            if program.ends_with(b"junioadm") && *service == name.as_bytes())
+    })
+}
+
+fn find(wanted: impl Fn(i32) -> bool) -> Vec<Pid> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let ours = namespace("self");
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| wanted(*pid) && namespace(&pid.to_string()) == ours)
+        .map(Pid::from_raw)
+        .collect()
+}
+
 /// Runs the service `name` of this host until SIGTERM or SIGINT; restarts the program a second after it ends.
 pub async fn run(layout: &Layout, name: &str) -> Result<(), HostError> {
     // A session of its own: the terminal that started us may go away. It fails harmlessly when we lead one already.
@@ -78,6 +111,7 @@ pub async fn run(layout: &Layout, name: &str) -> Result<(), HostError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(kernel)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(kernel)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(kernel)?;
+    let mut look = tokio::time::interval(LOG_LOOK);
     loop {
         let mut child = tokio::process::Command::new(&service.program)
             .args(arguments(&service))
@@ -93,6 +127,7 @@ pub async fn run(layout: &Layout, name: &str) -> Result<(), HostError> {
                 _ = terminate.recv() => break true,
                 _ = interrupt.recv() => break true,
                 _ = hangup.recv() => {}
+                _ = look.tick() => rotate(&service.log, LOG_LIMIT),
             }
         };
         if stop {
@@ -108,6 +143,21 @@ pub async fn run(layout: &Layout, name: &str) -> Result<(), HostError> {
             () = tokio::time::sleep(RESTART_PAUSE) => {}
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
+        }
+    }
+}
+
+/// Copies a log that has become large and empties it. Its writers append, so they go on at its new end; what they write
+/// between the two steps is lost.
+fn rotate(log: &Path, limit: u64) {
+    let is_large = fs::metadata(log).is_ok_and(|log| log.len() > limit);
+    let mut older = log.as_os_str().to_owned();
+    older.push(".1");
+    if is_large {
+        let emptied =
+            fs::copy(log, &older).and_then(|_| OpenOptions::new().write(true).open(log)).and_then(|log| log.set_len(0));
+        if let Err(error) = emptied {
+            tracing::warn!(log = %log.display(), %error, "the log could not be rotated");
         }
     }
 }
@@ -155,7 +205,7 @@ impl StateFile {
             Errno::EWOULDBLOCK => HostError::Locked { path: path.to_owned(), owner: "another supervisor".to_owned() },
             other => fail(other.into()),
         })?;
-        if let Some(orphan) = orphan.filter(|pid| runs(*pid, program)) {
+        if let Some(orphan) = orphan.filter(|pid| processes(program).contains(pid)) {
             let _ = kill(orphan, Signal::SIGKILL);
         }
         let mut state = Self { file, path: path.to_owned() };
@@ -172,11 +222,6 @@ impl StateFile {
     }
 }
 
-/// True when `pid` still is this program and not somebody else's reuse of the number.
-fn runs(pid: Pid, program: &Path) -> bool {
-    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +232,28 @@ mod tests {
         assert_eq!(words(text, "KUBELET_KUBEADM_ARGS"), ["--hostname-override=x", "--v=4"]);
         assert!(words("KUBELET_KUBEADM_ARGS=\"\"\n", "KUBELET_KUBEADM_ARGS").is_empty());
         assert!(words("", "X").is_empty());
+    }
+
+    #[test]
+    fn a_large_log_starts_anew_and_its_writer_goes_on_at_the_new_end() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let log = directory.path().join("log");
+        let mut writer = OpenOptions::new().create(true).append(true).open(&log).expect("opened");
+        writer.write_all(b"a long line").expect("written");
+        rotate(&log, 100);
+        assert_eq!(fs::read(&log).expect("readable"), b"a long line");
+        rotate(&log, 10);
+        writer.write_all(b"next").expect("written");
+        assert_eq!(fs::read(&log).expect("readable"), b"next");
+        assert_eq!(fs::read(directory.path().join("log.1")).expect("readable"), b"a long line");
+    }
+
+    #[test]
+    fn our_own_process_is_found_by_its_program() {
+        let program = std::env::current_exe().expect("a program");
+        assert!(processes(&program).contains(&Pid::this()));
+        assert!(processes(Path::new("/no/such/program")).is_empty());
+        assert!(supervisors("no-such-service").is_empty());
     }
 
     #[tokio::test]

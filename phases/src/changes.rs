@@ -3,15 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use junio_host::sysctl::{self, SysctlChange};
-use junio_host::{Host, HostError};
+use junio_host::{Host, HostError, firewall};
 use sha2::{Digest, Sha256};
 
 use crate::error::Cause;
 use crate::journal::{Change, Journal, Previous};
 use crate::phase_id::PhaseId;
 
-/// Files up to this size are kept when we replace them.
-const BACKUP_LIMIT: usize = 4 << 20;
+/// What pods of a cluster make Docker or the kubelet create on a host that lacks it: kube-proxy and flannel mount both.
+const MOUNTED_BY_PODS: [(&str, Kind); 2] = [("run/xtables.lock", Kind::File), ("lib/modules", Kind::Directory)];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    File,
+    Directory,
+}
 
 /// What a write did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +60,8 @@ impl Changes<'_> {
         self.journal.intend(phase.name(), &changes).map_err(Cause::other)
     }
 
-    /// Records files that another crate makes where they are absent and leaves alone (or replaces, for programs of the
-    /// bundle) where they are not: what was there before us is its owner's and stays after `reset`.
+    /// Records files that another crate makes where they are absent and leaves alone where they are not: what was there
+    /// before us is its owner's and stays after `reset`.
     pub(crate) async fn intend_absent(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<(), Cause> {
         let mut changes = Vec::new();
         for path in paths {
@@ -66,19 +72,54 @@ impl Changes<'_> {
         self.journal.intend(phase.name(), &changes).map_err(Cause::other)
     }
 
-    async fn previous(&self, path: &Path) -> Result<Option<Previous>, Cause> {
-        let Some(content) = self.host.read(path).await? else { return Ok(None) };
-        let sha256 = hex::encode(Sha256::digest(&content));
-        let mode = self.host.stat(path).await?.map_or(0o644, |stat| stat.mode);
-        let mut backup = None;
-        if content.len() <= BACKUP_LIMIT {
-            let directory = self.host.layout().junioadm_dir().join("backup");
-            self.host.create_dir(&directory, 0o700).await?;
-            let copy = directory.join(&sha256);
-            self.host.write(&copy, &content, 0o600).await?;
-            backup = Some(copy);
+    /// Records files that another crate is about to replace by rename. Returns those that are somebody else's: they are
+    /// kept, and `reset` puts them back.
+    pub(crate) async fn intend_replaced(&self, phase: PhaseId, paths: &[PathBuf]) -> Result<Vec<PathBuf>, Cause> {
+        let mut foreign = Vec::new();
+        for path in paths {
+            let known =
+                self.journal.knows(|change| matches!(change, Change::File { path: known, .. } if known == path));
+            if !known && self.host.stat(path).await?.is_some() {
+                foreign.push(path.clone());
+            }
         }
-        Ok(Some(Previous { sha256, mode, backup }))
+        self.intend_files(phase, paths).await?;
+        Ok(foreign)
+    }
+
+    /// Records what the cluster's pods will create on this host by mounting it, and the tables of its packet filter, so that
+    /// `reset` can tell what was not there.
+    pub(crate) async fn remember_traces(&self, phase: PhaseId) -> Result<(), Cause> {
+        if self.journal.knows(|change| matches!(change, Change::PacketFilter { .. })) {
+            return Ok(());
+        }
+        let mut changes = Vec::new();
+        for (path, kind) in MOUNTED_BY_PODS {
+            let path = self.host.layout().root().join(path);
+            if self.host.stat(&path).await?.is_none() {
+                changes.push(match kind {
+                    Kind::File => Change::File { path, previous: None },
+                    Kind::Directory => Change::Directory { path, existed: false },
+                });
+            }
+        }
+        if let Some(tables) = firewall::tables(self.host).await? {
+            changes.push(Change::PacketFilter { tables });
+        }
+        self.journal.intend(phase.name(), &changes).map_err(Cause::other)
+    }
+
+    async fn previous(&self, path: &Path) -> Result<Option<Previous>, Cause> {
+        let Some(stat) = self.host.stat(path).await? else { return Ok(None) };
+        // A link that leads nowhere has no content.
+        let content = self.host.read(path).await?.unwrap_or_default();
+        let directory = self.host.layout().junioadm_dir().join("backup");
+        self.host.create_dir(&directory, 0o700).await?;
+        let place = hex::encode(&Sha256::digest(path.as_os_str().as_encoded_bytes())[..8]);
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let kept = directory.join(format!("{place}-{name}"));
+        self.host.keep(path, &kept).await?;
+        Ok(Some(Previous { sha256: sha256(&content), mode: stat.mode, backup: Some(kept) }))
     }
 
     /// Makes directories; those that existed are remembered as not ours.
@@ -135,6 +176,11 @@ impl Changes<'_> {
     pub(crate) fn intend(&self, phase: PhaseId, change: Change) -> Result<(), Cause> {
         self.journal.intend(phase.name(), &[change]).map_err(Cause::other)
     }
+}
+
+/// As hexadecimal digits.
+pub(crate) fn sha256(content: &[u8]) -> String {
+    hex::encode(Sha256::digest(content))
 }
 
 impl From<HostError> for Cause {

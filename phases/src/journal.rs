@@ -25,6 +25,8 @@ pub enum Change {
     Directory { path: PathBuf, existed: bool },
     /// A kernel setting.
     Sysctl { name: String, value: String, previous: String },
+    /// The tables of nftables before the cluster's programs make some (`FAMILY NAME`).
+    PacketFilter { tables: Vec<String> },
     /// A service is installed and started.
     Service { name: String },
     /// Image references are given to Docker that it did not have.
@@ -40,7 +42,7 @@ pub enum Change {
 pub struct Previous {
     pub sha256: String,
     pub mode: u32,
-    /// A copy, kept until `reset` puts it back.
+    /// It has this second name until `reset` puts it back.
     pub backup: Option<PathBuf>,
 }
 
@@ -180,7 +182,8 @@ fn same_target(a: &Change, b: &Change) -> bool {
             b.iter().all(|reference| a.contains(reference))
         }
         (Change::Token { id: a }, Change::Token { id: b }) => a == b,
-        (Change::Kubelet { .. }, Change::Kubelet { .. }) => true,
+        (Change::Kubelet { .. }, Change::Kubelet { .. })
+        | (Change::PacketFilter { .. }, Change::PacketFilter { .. }) => true,
         _ => false,
     }
 }
@@ -201,6 +204,8 @@ pub struct Made {
     pub directories: BTreeMap<PathBuf, bool>,
     /// Name to previous value.
     pub sysctls: BTreeMap<String, String>,
+    /// Tables of the packet filter that were there before; `None` when nobody looked.
+    pub tables: Option<Vec<String>>,
     pub services: Vec<String>,
     pub images: Vec<String>,
     pub kubelet: bool,
@@ -226,6 +231,9 @@ impl Made {
                 }
                 Change::Sysctl { name, previous, .. } => {
                     made.sysctls.entry(name).or_insert(previous);
+                }
+                Change::PacketFilter { tables } => {
+                    made.tables.get_or_insert(tables);
                 }
                 Change::Service { name } if !made.services.contains(&name) => made.services.push(name),
                 Change::Service { .. } => {}

@@ -38,7 +38,7 @@ pub async fn gather(layout: &Layout, ports: &[u16]) -> Facts {
         kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
         architecture: std::env::consts::ARCH.to_owned(),
         uid: nix::unistd::geteuid().as_raw(),
-        cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        cpus: cpus(),
         memory_total: parse::memory_total(&text("/proc/meminfo")),
         swaps: parse::swaps(&text("/proc/swaps")),
         cgroup: cgroup_version(),
@@ -109,6 +109,12 @@ async fn docker_state(layout: &Layout) -> (DockerState, usize) {
     }
 }
 
+/// The CPUs that this process may run on: what Go's `runtime.NumCPU` says, which kubeadm checks. A quota is no fewer CPUs.
+fn cpus() -> usize {
+    nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0))
+        .map_or(1, |set| (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or_default()).count())
+}
+
 fn cgroup_version() -> CgroupVersion {
     let root = Path::new("/sys/fs/cgroup");
     if root.join("cgroup.controllers").exists() {
@@ -154,7 +160,7 @@ fn leftovers(layout: &Layout, interfaces: &[super::Interface], containers: usize
         etcd_data: !names(&layout.etcd_data_dir()).is_empty(),
         kubelet_conf: layout.kubelet_conf().exists(),
         admin_conf: layout.admin_conf().exists(),
-        certificates: !names(&layout.pki_dir()).is_empty(),
+        certificates: layout.pki_dir().join("ca.crt").exists(),
         journal: layout.journal().exists(),
         links: interfaces.iter().filter(|i| OVERLAY_LINKS.contains(&i.name.as_str())).map(|i| i.name.clone()).collect(),
         containers,
@@ -172,6 +178,7 @@ mod tests {
         assert!(!facts.hostname.is_empty());
         assert!(!facts.kernel.is_empty());
         assert!(facts.memory_total > 0);
+        assert!(facts.cpus > 0);
         assert!(matches!(facts.docker, DockerState::Absent));
         assert_eq!(facts.leftovers.manifests, Vec::<String>::new());
         assert!(!facts.leftovers.journal);

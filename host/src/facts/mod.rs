@@ -109,6 +109,7 @@ pub struct Leftovers {
     pub etcd_data: bool,
     pub kubelet_conf: bool,
     pub admin_conf: bool,
+    /// The cluster's CA. Its directory says nothing: a kubelet makes one that a pod mounts.
     pub certificates: bool,
     /// Our journal is there: a run of ours began here and was not undone.
     pub journal: bool,
@@ -116,6 +117,19 @@ pub struct Leftovers {
     pub links: Vec<String>,
     /// Containers of a kubelet (any), running or not.
     pub containers: usize,
+}
+
+impl Leftovers {
+    /// Something of a cluster is here.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        !self.manifests.is_empty()
+            || self.etcd_data
+            || self.kubelet_conf
+            || self.admin_conf
+            || !self.links.is_empty()
+            || self.containers > 0
+    }
 }
 
 impl Facts {

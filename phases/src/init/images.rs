@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use junio_api::Layout;
-use junio_bundle::{Bundle, Extracted, Extraction, LoadProgress};
+use junio_bundle::{Bundle, BundleError, Extracted, Extraction, LoadProgress};
 
 use crate::context::Context;
 use crate::error::{Cause, InPhase, PhaseError};
@@ -121,15 +121,23 @@ async fn programs(ctx: &Context<'_>, bundle: Arc<Bundle>, wants: fn(&str) -> boo
             .map(|path| (path, 0o755))
             .collect();
     ctx.changes.directories(PhaseId::Images, &directories).await?;
-    ctx.changes
-        .intend_absent(PhaseId::Images, &wanted.iter().map(|e| e.destination.clone()).collect::<Vec<_>>())
-        .await?;
-    let extracted = tokio::task::spawn_blocking(move || bundle.extract_all(&wanted)).await;
-    let outcomes = match extracted {
-        Ok(result) => result.map_err(Cause::other)?,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let (wanted, bundle) = blocking(move || Ok((bundle.differing(&wanted)?, bundle))).await?;
+    let destinations: Vec<PathBuf> = wanted.iter().map(|extraction| extraction.destination.clone()).collect();
+    for path in ctx.changes.intend_replaced(PhaseId::Images, &destinations).await? {
+        let text = format!("{} was there with other content; it is kept, and reset puts it back", path.display());
+        ctx.run.warn(PhaseId::Images, text);
+    }
+    let outcomes = blocking(move || bundle.extract_all(&wanted)).await?;
     Ok(outcomes.contains(&Extracted::Written))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
+) -> Result<T, Cause> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Cause::other),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// Files of the bundle and where they go.

@@ -77,6 +77,7 @@ async fn files(ctx: &Context<'_>) -> Result<Prepared, Cause> {
         let what = if file.name.ends_with(".env") { "environment file with flags" } else { "configuration" };
         ctx.run.line(ID, format!("Writing kubelet {what} to file {:?}", path.display().to_string()));
     }
+    ctx.changes.remember_traces(ID).await?;
     sysctls(ctx)?;
     ctx.changes.intend(ID, Change::Service { name: KUBELET_SERVICE.to_owned() })?;
     if ctx.services() == ServiceManager::Systemd {

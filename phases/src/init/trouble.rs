@@ -56,6 +56,7 @@ pub(crate) async fn watch(ctx: &Context<'_>) -> Cause {
                 service: KUBELET_SERVICE.to_owned(),
                 state: trouble.state,
                 last_lines: trouble.last_lines,
+                log_command: ctx.services().log_command(&ctx.kubelet_service()),
             };
         }
         tokio::time::sleep(LOOK).await;

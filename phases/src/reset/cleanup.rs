@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use junio_host::{Docker, Host, HostError, ServiceManager, firewall, links, mounts, sysctl};
 use nix::mount::MntFlags;
 
-use crate::context::KUBELET_SERVICE;
+use crate::changes::sha256;
+use crate::context::{KUBELET_SERVICE, kubelet_service};
 use crate::journal::{Made, Previous};
 use crate::options::ResetReport;
 use crate::reset::known::{self, Fate};
@@ -17,6 +18,8 @@ pub(crate) struct Cleanup<'a> {
     pub(crate) services: ServiceManager,
     pub(crate) dry_run: bool,
     pub(crate) report: ResetReport,
+    /// A kubelet of ours ran on this host: the journal says so, or what it left does where the journal is lost.
+    pub(crate) kubelet_ran: bool,
 }
 
 impl Cleanup<'_> {
@@ -34,8 +37,10 @@ impl Cleanup<'_> {
 
     pub(crate) async fn kubelet(&mut self) {
         let unit = self.host.layout().kubelet_unit();
-        let active = self.services.is_active(self.host, KUBELET_SERVICE).await.unwrap_or(false);
+        let service = kubelet_service(self.host.layout());
+        let active = self.services.has_processes(self.host, &service).await.unwrap_or(false);
         let installed = matches!(self.host.stat(&unit).await, Ok(Some(_)));
+        self.kubelet_ran |= active || installed;
         if !active && !installed && !self.made.services.iter().any(|name| name == KUBELET_SERVICE) {
             return;
         }
@@ -44,7 +49,7 @@ impl Cleanup<'_> {
             return;
         }
         let result = async {
-            self.services.stop(self.host, KUBELET_SERVICE).await?;
+            self.services.stop(self.host, &service).await?;
             self.services.disable(self.host, KUBELET_SERVICE).await?;
             self.host.remove_file(&unit).await?;
             self.services.reload(self.host).await?;
@@ -68,6 +73,7 @@ impl Cleanup<'_> {
         match docker.containers(known::OUR_CONTAINERS).await {
             Ok(found) => {
                 let count = found.len();
+                self.kubelet_ran |= count > 0;
                 let removals =
                     found.iter().filter(|_| !self.dry_run).map(|container| docker.remove_container(&container.id));
                 let failed: Vec<HostError> =
@@ -164,24 +170,30 @@ impl Cleanup<'_> {
     }
 
     async fn restore(&mut self, path: &Path, previous: &Previous) {
-        let backup = match &previous.backup {
-            Some(backup) => self.host.read(backup).await,
-            None => Ok(None),
+        let kept = previous.backup.as_deref();
+        let is_kept = match kept {
+            Some(kept) => matches!(self.host.stat(kept).await, Ok(Some(_))),
+            None => false,
         };
-        match backup {
-            Ok(Some(content)) if !self.dry_run => {
-                let parent = path.parent().map(Path::to_owned).unwrap_or_default();
-                let result = async {
-                    self.host.create_dir(&parent, 0o755).await?;
-                    self.host.write(path, &content, previous.mode).await
-                };
-                match result.await {
-                    Ok(()) => self.report.left.push(format!("{}, as it was before", path.display())),
-                    Err(error) => self.note(path.display().to_string(), Err(error)),
+        let result = async {
+            match kept.filter(|_| is_kept) {
+                Some(_) if self.dry_run => Ok(true),
+                Some(kept) => {
+                    if let Some(parent) = path.parent()
+                        && self.host.stat(parent).await?.is_none()
+                    {
+                        self.host.create_dir(parent, 0o755).await?;
+                    }
+                    self.host.put_back(kept, path).await?;
+                    Ok(true)
                 }
+                // A reset that was interrupted after this step has put it back.
+                None => Ok(self.host.read(path).await?.is_some_and(|now| sha256(&now) == previous.sha256)),
             }
-            Ok(Some(_)) => self.report.left.push(format!("{}, as it was before", path.display())),
-            Ok(None) => {
+        };
+        match result.await {
+            Ok(true) => self.report.left.push(format!("{}, as it was before", path.display())),
+            Ok(false) => {
                 self.report.left.push(format!("{}: it was there before and its old content is gone", path.display()))
             }
             Err(error) => self.note(path.display().to_string(), Err(error)),
@@ -215,7 +227,14 @@ impl Cleanup<'_> {
         if self.dry_run {
             return;
         }
-        match firewall::clean(self.host).await {
+        let cleaned = async {
+            let mut removed = firewall::clean(self.host).await?;
+            if let Some(before) = &self.made.tables {
+                removed.extend(firewall::remove_empty_tables(self.host, before).await?);
+            }
+            Ok(removed)
+        };
+        match cleaned.await {
             Ok(removed) if !removed.is_empty() => {
                 self.report.removed.push(format!("{} packet filter chains and tables", removed.len()))
             }
@@ -303,9 +322,9 @@ mod tests {
             let made = Made::from_entries(&read(&layout.journal()).expect("readable"));
             let services = ServiceManager::Supervised;
             let report = ResetReport::default();
-            let mut cleanup = Cleanup { host: &host, made, services, dry_run: false, report };
-            for (path, fate) in known::trees(&layout, &cleanup.made, &layout.etcd_data_dir(), &layout.pki_dir(), false)
-            {
+            let mut cleanup = Cleanup { host: &host, made, services, dry_run: false, report, kubelet_ran: false };
+            let (etcd, pki) = (layout.etcd_data_dir(), layout.pki_dir());
+            for (path, fate) in known::trees(&layout, &cleanup.made, &etcd, &pki, false, false) {
                 cleanup.tree(&path, fate).await;
             }
             cleanup.recorded_files().await;
@@ -338,6 +357,7 @@ mod tests {
             services: ServiceManager::Supervised,
             dry_run: true,
             report: ResetReport::default(),
+            kubelet_ran: false,
         };
         cleanup.file(&layout.admin_conf()).await;
         assert_eq!(cleanup.report.removed, [layout.admin_conf().display().to_string()]);

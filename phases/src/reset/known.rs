@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use junio_api::config::defaults::DOCKER_SOCKET;
 use junio_api::{Layout, names};
 
 use crate::journal::Made;
@@ -22,6 +23,7 @@ pub(crate) fn trees(
     etcd_data: &Path,
     certificates: &Path,
     tmp: bool,
+    kubelet_ran: bool,
 ) -> Vec<(PathBuf, Fate)> {
     let fate = |path: &Path| match made.directories.get(path) {
         Some(true) => Fate::Empty,
@@ -38,7 +40,7 @@ pub(crate) fn trees(
     if tmp {
         trees.push(layout.tmp_dir());
     }
-    if made.kubelet {
+    if kubelet_ran {
         trees.extend([layout.pod_log_dir(), layout.container_log_dir()]);
     }
     let mut fates: Vec<_> =
@@ -76,6 +78,17 @@ pub(crate) fn etcd_data(layout: &Layout, manifest: Option<&str>) -> PathBuf {
     path.map_or_else(|| layout.etcd_data_dir(), |path| layout.root().join(path.trim_start_matches('/')))
 }
 
+/// The host with its Docker Engine at the socket that was asked for; where none was, at the one of its kubelet.
+pub(crate) fn with_docker(layout: Layout, asked: &str) -> Layout {
+    if asked != DOCKER_SOCKET {
+        return layout.with_docker(asked);
+    }
+    let config = std::fs::read_to_string(layout.kubelet_instance_config()).unwrap_or_default();
+    let config = junio_api::yaml::from_str::<serde_json::Value>(&config).unwrap_or_default();
+    let socket = config["containerRuntimeEndpoint"].as_str().unwrap_or(asked).to_owned();
+    layout.with_docker(&socket)
+}
+
 /// The label filter of containers that our kubelet made.
 pub(crate) const OUR_CONTAINERS: &str = names::DOCKER_LABEL;
 
@@ -89,7 +102,7 @@ mod tests {
         let mut made = Made::default();
         made.directories.insert(layout.kubelet_dir(), true);
         made.directories.insert(layout.etcd_data_dir(), false);
-        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false);
+        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false, false);
         let fate = |path: PathBuf| fates.iter().find(|(p, _)| *p == path).map(|(_, fate)| *fate);
         assert_eq!(fate(layout.kubelet_dir()), Some(Fate::Empty));
         assert_eq!(fate(layout.etcd_data_dir()), Some(Fate::Remove));
@@ -102,11 +115,25 @@ mod tests {
     fn without_a_journal_kubeadms_list_goes_and_directories_stay() {
         let layout = Layout::new("/r");
         let made = Made::default();
-        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false);
+        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false, true);
+        assert!(fates.contains(&(layout.pod_log_dir(), Fate::Empty)));
         assert!(
             fates.contains(&(layout.pki_dir(), Fate::Empty)) && fates.contains(&(layout.manifests_dir(), Fate::Empty))
         );
         assert!(files(&layout, &made).contains(&layout.admin_conf()));
+    }
+
+    #[test]
+    fn the_engine_is_the_one_that_was_asked_for_or_the_kubelets() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let layout = Layout::new(root.path());
+        let socket = |asked: &str| with_docker(layout.clone(), asked).docker_socket();
+        assert_eq!(socket(DOCKER_SOCKET), root.path().join("run/docker.sock"));
+        std::fs::create_dir_all(layout.kubelet_dir()).expect("made");
+        let config = "containerRuntimeEndpoint: unix:///run/docker-2.sock\n";
+        std::fs::write(layout.kubelet_instance_config(), config).expect("written");
+        assert_eq!(socket(DOCKER_SOCKET), root.path().join("run/docker-2.sock"));
+        assert_eq!(socket("unix:///run/docker-3.sock"), root.path().join("run/docker-3.sock"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub async fn reset(
 ) -> Result<ResetReport, PhaseError> {
     let run = Run::new(reporter, cancel);
     let layout = options.layout.clone();
+    let layout = known::with_docker(layout, &options.configuration.cri_socket);
     let host = Local::new(layout.clone());
     let wants = |phase: PhaseId| !options.skip.iter().any(|skip| skip.covers(phase));
     require_root(&run, "sudo junioadm reset", &options.ignore_preflight_errors)?;
@@ -49,9 +50,11 @@ pub async fn reset(
         return Ok(ResetReport::default());
     }
     let entries = journal::read(&layout.journal()).map_err(Cause::other).in_phase(PhaseId::CleanupNode)?;
+    let made = Made::from_entries(&entries);
     let cleanup = Cleanup {
         host: &host,
-        made: Made::from_entries(&entries),
+        kubelet_ran: made.kubelet,
+        made,
         services: ServiceManager::of(&facts::init_system()),
         dry_run: options.dry_run,
         report: ResetReport::default(),
@@ -79,7 +82,8 @@ async fn clean(run: &Run<'_>, mut cleanup: Cleanup<'_>, options: &ResetOptions) 
     run.line(ID, format!("Unmounting mounted directories in {:?}", layout.kubelet_dir().display().to_string()));
     cleanup.mounts(&layout.kubelet_dir(), flags(&options.configuration.unmount_flags));
     run.line(ID, "Deleting files, directories, links and packet filter rules of the cluster");
-    for (path, fate) in known::trees(layout, &cleanup.made, &etcd_data, &certificates, options.cleanup_tmp_dir) {
+    let (tmp, ran) = (options.cleanup_tmp_dir, cleanup.kubelet_ran);
+    for (path, fate) in known::trees(layout, &cleanup.made, &etcd_data, &certificates, tmp, ran) {
         cleanup.tree(&path, fate).await;
     }
     for path in known::files(layout, &cleanup.made) {
@@ -87,8 +91,9 @@ async fn clean(run: &Run<'_>, mut cleanup: Cleanup<'_>, options: &ResetOptions) 
             cleanup.file(&path).await;
         }
     }
-    cleanup.recorded_files().await;
+    // The tools of the packet filter make a lock file, so they come before the files.
     cleanup.network().await;
+    cleanup.recorded_files().await;
     cleanup.sysctls();
     cleanup.recorded_directories().await;
     if !options.dry_run && cleanup.report.failed.is_empty() {
@@ -99,6 +104,15 @@ async fn clean(run: &Run<'_>, mut cleanup: Cleanup<'_>, options: &ResetOptions) 
         if host.list(&layout.junioadm_dir()).await?.is_empty() {
             host.remove_tree(&layout.junioadm_dir()).await?;
         }
+    }
+    if !cleanup.made.is_recorded() && cleanup.kubelet_ran {
+        let text =
+            "images in Docker, programs in /usr/local/bin and /opt/cni/bin: the record of what junioadm made is lost";
+        cleanup.report.left.push(text.to_owned());
+    }
+    let logs = layout.junioadm_log_dir();
+    if host.stat(&logs).await?.is_some() {
+        cleanup.report.left.push(format!("{}: the logs of junioadm", logs.display()));
     }
     for removed in &cleanup.report.removed {
         run.line(ID, format!("{} {removed}", if options.dry_run { "Would remove" } else { "Removed" }));
