@@ -15,6 +15,7 @@ use crate::settings::Source;
 /// The error for a person.
 pub fn text(error: &CommandError, log: Option<&Path>) -> String {
     let mut text = format!("error: {}\n", sentence(error));
+    let code = error.code();
     match error {
         CommandError::Config { source_text, error } => text += &excerpt(source_text, error.place),
         CommandError::Invalid { source_text, problems } => {
@@ -28,8 +29,10 @@ pub fn text(error: &CommandError, log: Option<&Path>) -> String {
         CommandError::Phase(error) if error.failed_checks().len() > 1 => {
             for check in error.failed_checks() {
                 let _ = writeln!(text, "\t[ERROR {}]: {}", check.check, check.text);
-                if let Some(command) = &check.next_step.command {
-                    let _ = writeln!(text, "\t    repair: {command}");
+                // What all of them share is said once, below.
+                let shared = check.code == code;
+                if let (Some(command), false) = (&check.next_step.command, shared) {
+                    let _ = writeln!(text, "\t    repair: {command} ({})", check.code);
                 }
             }
         }
@@ -40,7 +43,6 @@ pub fn text(error: &CommandError, log: Option<&Path>) -> String {
         }
         _ => {}
     }
-    let code = error.code();
     let _ = writeln!(text, "  code: {code} (`junioadm explain {code}` tells more)");
     if let Some(step) = error.next_step() {
         if let Some(why) = step.why {

@@ -64,7 +64,7 @@ pub enum Cause {
     #[error("container {container} ended with exit code {exit_code}{}", log_tail(.last_lines))]
     ContainerFailed { container: String, exit_code: i64, last_lines: Vec<String> },
     #[error("the service {service} does not stay up ({state}){}", log_tail(.last_lines))]
-    ServiceFailed { service: String, state: String, last_lines: Vec<String> },
+    ServiceFailed { service: String, state: String, last_lines: Vec<String>, log_command: String },
     #[error("{what} is missing, an earlier phase makes it")]
     MissingInput { what: String, phase: PhaseId },
     #[error("the configuration cannot be used: {0}")]
@@ -144,10 +144,8 @@ impl PhaseError {
 impl Hint for PhaseError {
     fn code(&self) -> Code {
         match &*self.cause {
-            Cause::Preflight(checks) => match checks.as_slice() {
-                [only] => only.code,
-                _ => Code("PREFLIGHT"),
-            },
+            // Several signs of one thing are one thing.
+            Cause::Preflight(checks) => common(checks, |check| check.code).unwrap_or(Code("PREFLIGHT")),
             Cause::Interrupted => Code("INTERRUPTED"),
             Cause::Locked { .. } => Code("LOCKED"),
             Cause::Timeout { .. } => Code("TIMEOUT"),
@@ -161,11 +159,13 @@ impl Hint for PhaseError {
 
     fn next_step(&self) -> Option<NextStep> {
         Some(match &*self.cause {
-            Cause::Preflight(checks) => match checks.as_slice() {
-                [only] => only.next_step.clone(),
-                _ => NextStep::command("junioadm preflight")
-                    .because("nothing was changed on this host; repair what is listed and run it again"),
-            },
+            Cause::Preflight(checks) => common(checks, |check| check.next_step.clone()).unwrap_or_else(|| {
+                NextStep::command("junioadm preflight")
+                    .because("nothing was changed on this host; repair what is listed and run it again")
+            }),
+            Cause::Interrupted if self.phase == Some(PhaseId::CleanupNode) => {
+                NextStep::command("junioadm reset").because("a second reset removes what is still there")
+            }
             Cause::Interrupted => NextStep::command("junioadm init")
                 .because("what is done stays and is reused; `junioadm reset` removes it"),
             Cause::Locked { .. } => {
@@ -178,7 +178,7 @@ impl Hint for PhaseError {
             }
             Cause::ContainerFailed { container, .. } => NextStep::command(format!("docker logs {container}"))
                 .because("a control plane container that ends cannot become healthy"),
-            Cause::ServiceFailed { service, .. } => NextStep::command(format!("journalctl -u {service}")),
+            Cause::ServiceFailed { log_command, .. } => NextStep::command(log_command),
             Cause::MissingInput { phase, .. } => {
                 NextStep::command(format!("junioadm init phase {}", phase.name().replace('/', " ")))
             }
@@ -192,6 +192,13 @@ impl Hint for PhaseError {
     }
 }
 
+/// What all failed checks have in common.
+fn common<T: PartialEq>(checks: &[CheckFailure], part: impl Fn(&CheckFailure) -> T) -> Option<T> {
+    let (first, rest) = checks.split_first()?;
+    let first = part(first);
+    rest.iter().all(|check| part(check) == first).then_some(first)
+}
+
 fn blocked(by: Option<&str>) -> String {
     by.map_or_else(String::new, |by| format!(", blocked by: {by}"))
 }
@@ -201,5 +208,36 @@ fn log_tail(lines: &[String]) -> String {
         String::new()
     } else {
         format!("; its last {} log lines:\n{}", lines.len(), lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, code: &'static str, command: &str) -> CheckFailure {
+        let (text, next_step) = (String::new(), NextStep::command(command));
+        CheckFailure { check: name.to_owned(), code: Code(code), text, next_step }
+    }
+
+    #[test]
+    fn several_signs_of_one_thing_have_its_code_and_several_things_have_none() {
+        let leftovers =
+            || vec![check("Port-1", "LEFTOVERS", "junioadm reset"), check("Dir", "LEFTOVERS", "junioadm reset")];
+        let one = Cause::Preflight(leftovers()).in_phase(PhaseId::Preflight);
+        assert_eq!(one.code().to_string(), "JUNIO-LEFTOVERS");
+        assert_eq!(one.next_step().and_then(|step| step.command).as_deref(), Some("junioadm reset"));
+        let mut checks = leftovers();
+        checks.push(check("Mem", "LOW-MEMORY", "junioadm init"));
+        let several = Cause::Preflight(checks).in_phase(PhaseId::Preflight);
+        assert_eq!(several.code().to_string(), "JUNIO-PREFLIGHT");
+        assert_eq!(several.next_step().and_then(|step| step.command).as_deref(), Some("junioadm preflight"));
+    }
+
+    #[test]
+    fn an_interrupted_run_names_the_command_that_goes_on() {
+        let next = |phase: PhaseId| Cause::Interrupted.in_phase(phase).next_step().and_then(|step| step.command);
+        assert_eq!(next(PhaseId::WaitControlPlane).as_deref(), Some("junioadm init"));
+        assert_eq!(next(PhaseId::CleanupNode).as_deref(), Some("junioadm reset"));
     }
 }

@@ -88,8 +88,9 @@ impl Reporter for TextReporter {
                 let line = state.order.line(*phase, line);
                 self.show(line);
             }
-            Event::Warning { check: Some(check), text, .. } => {
-                self.printer.err(&format!("\t[WARNING {check}]: {text}"))
+            Event::Warning { check: Some(check), code, text, .. } => {
+                let code = code.map_or_else(String::new, |code| format!(" ({code})"));
+                self.printer.err(&format!("\t[WARNING {check}]: {text}{code}"));
             }
             Event::Warning { text, .. } => self.printer.err(&format!("warning: {text}")),
             // The error at the end shows all of them with their repair.

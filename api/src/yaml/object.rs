@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn an_error_names_path_line_and_column() {
-        let error = object_from_str::<Object>("name: web\nports:\n- number: 80\n- number: many\n").expect_err("no number");
+        let error =
+            object_from_str::<Object>("name: web\nports:\n- number: 80\n- number: many\n").expect_err("no number");
         assert_eq!((error.line, error.column), (Some(4), Some(3)), "{error}");
         assert!(error.message.starts_with("ports[1].number: invalid type: string \"many\", expected u16"), "{error}");
     }

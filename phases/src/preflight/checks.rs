@@ -21,6 +21,10 @@ const MANIFESTS: [&str; 4] =
 const OUR_PROCESSES: [&str; 6] =
     ["kube-apiserver", "kube-controller", "kube-scheduler", "etcd", "junio-kubelet", "flanneld"];
 
+fn of_a_cluster(process: &str) -> bool {
+    OUR_PROCESSES.iter().any(|name| process.starts_with(name))
+}
+
 /// Runs all checks: the findings, and how many checks there were.
 pub(crate) fn evaluate(input: &Input<'_>) -> (Vec<Verdict>, usize) {
     if input.facts.uid != 0 {
@@ -99,17 +103,18 @@ fn taken_ports(input: &Input<'_>, found: &mut Vec<Verdict>) {
     for port in wanted {
         let Some(listener) = input.facts.tcp_listener(port) else { continue };
         let process = listener.process.as_deref();
-        let is_ours =
-            input.ours && process.is_none_or(|process| OUR_PROCESSES.iter().any(|name| process.starts_with(name)));
-        if !is_ours {
-            let by = process.map_or_else(String::new, |process| format!(" by {process}"));
+        let is_ours = input.ours && process.is_none_or(of_a_cluster);
+        if is_ours {
+            continue;
+        }
+        let by = process.map_or_else(String::new, |process| format!(" by {process}"));
+        let check = format!("Port-{port}");
+        if input.facts.leftovers.any() && process.is_some_and(of_a_cluster) {
+            let text = format!("port {port} is in use{by}, which an earlier cluster left running");
+            found.push(Verdict::error(check, "LEFTOVERS", text, "junioadm reset").because(EARLIER));
+        } else {
             let text = format!("port {port} is in use{by}");
-            found.push(Verdict::error(
-                format!("Port-{port}"),
-                "PORT-IN-USE",
-                text,
-                format!("ss -ltnp sport = :{port}"),
-            ));
+            found.push(Verdict::error(check, "PORT-IN-USE", text, format!("ss -ltnp sport = :{port}")));
         }
     }
     let vxlan = input
@@ -149,8 +154,10 @@ const EARLIER: &str = "an earlier cluster on this host was not removed";
 
 fn swap(input: &Input<'_>, found: &mut Vec<Verdict>) {
     if !input.facts.swaps.is_empty() {
-        let text =
-            format!("swap is in use ({}); the kubelet does not limit what pods swap", input.facts.swaps.join(", "));
+        let text = format!(
+            "swap is in use ({}); the kubelet does not limit what pods swap, `swapoff -a` turns it off",
+            input.facts.swaps.join(", ")
+        );
         found.push(Verdict::warning("Swap", "SWAP", text));
     }
 }
@@ -213,6 +220,13 @@ fn etcd_directory(input: &Input<'_>, found: &mut Vec<Verdict>) {
 fn leftovers(input: &Input<'_>, found: &mut Vec<Verdict>) {
     let leftovers = &input.facts.leftovers;
     if input.ours {
+        // Certificates come before etcd's data and go after it, so only another hand can have removed them.
+        let default_place = Path::new(&input.documents.cluster.certificates_dir) == Path::new("/etc/kubernetes/pki");
+        if leftovers.etcd_data && !leftovers.certificates && default_place {
+            let text = "/var/lib/etcd holds a cluster whose certificates in /etc/kubernetes/pki are gone";
+            let verdict = Verdict::error("Leftovers", "LEFTOVERS", text, "junioadm reset");
+            found.push(verdict.because("with new certificates the old cluster's data cannot be used"));
+        }
         return;
     }
     let mut traces = Vec::new();
@@ -323,10 +337,23 @@ mod tests {
         facts.leftovers.links = vec!["cni0".to_owned()];
         facts.leftovers.containers = 4;
         assert_eq!(errors(&facts, true), Vec::<String>::new());
-        let texts: Vec<String> = verdicts(&facts, &documents(), false).into_iter().map(|v| v.text).collect();
-        assert!(texts.contains(&"port 6443 is in use by kube-apiserver (process 9)".to_owned()), "{texts:?}");
+        let found = verdicts(&facts, &documents(), false);
+        let of_port = |port: u16| found.iter().find(|v| v.check == format!("Port-{port}")).expect("taken").clone();
+        assert!(of_port(6443).text.starts_with("port 6443 is in use by kube-apiserver (process 9)"));
+        assert_eq!(of_port(6443).code.to_string(), "JUNIO-LEFTOVERS", "it belongs to what else is there");
+        assert_eq!(of_port(10250).code.to_string(), "JUNIO-PORT-IN-USE", "nobody knows whose it is");
         facts.listeners.push(listener(2379, Some("nginx (process 3)")));
         assert_eq!(errors(&facts, true), ["Port-2379"], "a stranger on a port stays an obstacle");
+    }
+
+    #[test]
+    fn a_recorded_cluster_whose_certificates_are_gone_is_no_cluster_to_go_on_with() {
+        let mut facts = facts();
+        facts.leftovers.etcd_data = true;
+        facts.leftovers.journal = true;
+        assert_eq!(errors(&facts, true), ["Leftovers"]);
+        facts.leftovers.certificates = true;
+        assert_eq!(errors(&facts, true), Vec::<String>::new());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Docker Engine: there, new enough, answering. Stands for kubeadm's `CRI` and `ContainerRuntimeVersion`.
 
 use junio_api::versions;
-use junio_host::facts::DockerState;
+use junio_host::facts::{DockerState, InitSystem};
 
 use super::Input;
 use super::verdict::Verdict;
@@ -18,7 +18,11 @@ pub(super) fn engine(input: &Input<'_>, found: &mut Vec<Verdict>) {
             let text = format!(
                 "could not connect to the container runtime: Docker Engine at {socket} does not answer: {error}"
             );
-            found.push(Verdict::error("CRI", "DOCKER-UNREACHABLE", text, "systemctl status docker"));
+            let look = match input.facts.init {
+                InitSystem::Systemd => "systemctl status docker",
+                InitSystem::Other => "docker info",
+            };
+            found.push(Verdict::error("CRI", "DOCKER-UNREACHABLE", text, look));
         }
         DockerState::Running(docker) => {
             if api_number(&docker.api_version) < api_number(versions::DOCKER_API_MIN) {
