@@ -106,6 +106,9 @@ on_cluster() {
   ! wanted pods || pod_measures "$1"
 }
 
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 [ -n "${BINARIES:-}" ] || "$ROOT/scripts/setup.sh" >/dev/null
 disk_room
 build
@@ -114,9 +117,6 @@ MACHINE=$(awk -F': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)
 OTHERS_BUSY=$(busy)
 [ "$OTHERS_BUSY" -lt 10 ] || note "the machine is busy with something else ($OTHERS_BUSY % of its cores): these numbers will be worth little"
 UP=("${SIDES[@]}")
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
 ! has_side stock || build_reference
 if wanted init; then
   init_part
