@@ -40,9 +40,11 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|e| parse_error(&e))
 }
 
-/// Writes one YAML document, strings quoted so that YAML 1.1 and 1.2 readers agree; it ends with a newline.
+/// Writes one YAML document, strings quoted so that YAML 1.1 and 1.2 readers agree; it ends with a newline. A string without
+/// line breaks stays on the line of its key, however long: scripts of users look for `client-key-data: ` with `grep`.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, EmitError> {
-    serde_saphyr::to_string(value).map_err(|e| EmitError(e.to_string()))
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(value, options).map_err(|e| EmitError(e.to_string()))
 }
 
 /// YAML 1.1 octals (`defaultMode: 0644` is 420) and a budget that admits large CRD bundles.
@@ -61,5 +63,16 @@ fn parse_error(error: &serde_saphyr::Error) -> ParseError {
         .into_owned(),
         line: location.map(|l| l.line()),
         column: location.map(|l| l.column()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_long_string_stays_on_the_line_of_its_key() {
+        let value = serde_json::json!({"client-key-data": "QUJD ".repeat(100), "text": "two\nlines\n"});
+        let text = super::to_string(&value).expect("YAML");
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(super::from_str::<serde_json::Value>(&text).expect("the same"), value);
     }
 }
