@@ -134,8 +134,11 @@ pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stor
             let deployments: Api<Deployment> = Api::namespaced(control_plane.client.clone(), names::KUBE_SYSTEM);
             let name = &ctx.plan.node_name;
             let node = async {
-                until(ctx, ID, &format!("node {name} Ready"), &nodes, name, node_blocker).await?;
+                let node = until(ctx, ID, &format!("node {name} Ready"), &nodes, name, node_blocker).await?;
                 ctx.run.line(ID, format!("The node {name} is Ready"));
+                for pressure in pressures(&node) {
+                    ctx.run.warn(ID, format!("no pod is placed on node {name} until this is over: {pressure}"));
+                }
                 Ok::<_, Cause>(())
             };
             let dns = async {
@@ -170,6 +173,16 @@ fn node_blocker(node: Option<&Node>) -> Option<String> {
         ),
         None => Some("the kubelet has not reported yet".to_owned()),
     }
+}
+
+/// Conditions that keep the scheduler away from a Ready node, for example `DiskPressure (kubelet has disk pressure)`.
+fn pressures(node: &Node) -> Vec<String> {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions
+        .iter()
+        .filter(|condition| condition.type_.ends_with("Pressure") && condition.status == "True")
+        .map(|condition| format!("{} ({})", condition.type_, condition.message.as_deref().unwrap_or("no reason given")))
+        .collect()
 }
 
 /// Whether the newest template has all its replicas available.
@@ -255,6 +268,16 @@ mod tests {
         assert_eq!(node_blocker(Some(&node("False"))).as_deref(), Some("cni config uninitialized"));
         assert_eq!(node_blocker(Some(&node("True"))), None);
         assert!(node_blocker(None).is_some());
+    }
+
+    #[test]
+    fn a_ready_node_under_pressure_is_told() {
+        let node: Node = serde_json::from_value(json!({ "status": { "conditions": [
+            { "type": "Ready", "status": "True" }, { "type": "MemoryPressure", "status": "False" },
+            { "type": "DiskPressure", "status": "True", "message": "kubelet has disk pressure" },
+        ] } }))
+        .expect("a Node");
+        assert_eq!(pressures(&node), ["DiskPressure (kubelet has disk pressure)"]);
     }
 
     #[test]
