@@ -21,6 +21,7 @@ use crate::node::healthz::{self, Heartbeat};
 use crate::node::manager::NodeManager;
 use crate::node::status::NodeFacts;
 use crate::pod::PodStore;
+use crate::pod::allocation::Allocations;
 use crate::pod::context::{WorkerContext, field_path};
 use crate::pod::images::ImageManager;
 use crate::pod::mirror::MirrorTask;
@@ -94,6 +95,7 @@ pub async fn run(
         network: Arc::clone(&network),
         spec: Arc::clone(&spec),
         volumes: VolumeManager::new(Arc::clone(&spec)),
+        allocations: Allocations::new(spec.node.allocatable),
         cgroups: Arc::clone(&cgroups),
         probes,
         images: ImageManager::new(Arc::clone(&runtime), Arc::clone(&spec), events.clone(), pulls as usize),
@@ -163,6 +165,7 @@ pub async fn run(
         runtime: Arc::clone(&runtime),
         limits: config.image_limits(),
         directory: version.root_dir.clone(),
+        pods: flags.root_dir.join("pods"),
         pause_image: pause_image(&flags),
         events,
         node: facts.name.clone(),

@@ -286,7 +286,7 @@ impl SyncLoop {
             .workers
             .values()
             .filter(|slot| !slot.verdict && !slot.terminated)
-            .map(|slot| slot.handle.pod())
+            .map(|slot| self.context.allocations.granted(&slot.handle.pod()))
             .collect();
         let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
         match admission::admit(&pod, &others, &node, self.options.max_pods) {

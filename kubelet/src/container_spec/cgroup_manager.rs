@@ -103,6 +103,32 @@ impl CgroupManager {
         self.ensure(&self.settings.pod_path(uid(pod), qos_class(pod)), &pod_cgroup_limits(pod, &self.settings))
     }
 
+    /// Raises the pod's limits where `pod` wants more than it has, and leaves them where it wants less: its containers may
+    /// grow now. Afterwards [`Self::ensure_pod`] sets what it wants.
+    pub fn raise_pod(&self, pod: &Pod) -> Result<(), CgroupError> {
+        if !self.settings.enabled {
+            return Ok(());
+        }
+        let path = self.settings.pod_path(uid(pod), qos_class(pod));
+        let wanted = pod_cgroup_limits(pod, &self.settings);
+        // A limit that the pod did not have before comes last, too.
+        let greater = |current: Option<i64>, wanted: Option<i64>| Some(current?.max(wanted?));
+        let has = |v1: &str, v2: &str| {
+            let read = |hierarchy: &Hierarchy| {
+                let dir = hierarchy.join(&path);
+                let text = fs::read_to_string(dir.join(v1)).or_else(|_| fs::read_to_string(dir.join(v2))).ok()?;
+                text.split_whitespace().next()?.parse::<i64>().ok().filter(|limit| *limit > 0)
+            };
+            self.hierarchies.iter().find_map(read)
+        };
+        let limits = Limits {
+            cpu_quota: greater(has("cpu.cfs_quota_us", "cpu.max"), wanted.cpu_quota),
+            memory: greater(has("memory.limit_in_bytes", "memory.max"), wanted.memory),
+            ..wanted
+        };
+        self.ensure(&path, &limits)
+    }
+
     /// Removes the pod's cgroup and what the engine left in it. Fails while a process is still there; try again then.
     pub fn remove_pod(&self, uid: &str) -> Result<(), CgroupError> {
         for class in [QosClass::Guaranteed, QosClass::Burstable, QosClass::BestEffort] {
@@ -369,6 +395,25 @@ mod tests {
         manager.remove_pod("u").expect("removed");
         assert!(manager.pods().is_empty());
         manager.remove_pod("u").expect("removed again");
+    }
+
+    #[test]
+    fn a_pod_grows_before_its_containers_and_shrinks_after_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (cpu, memory) = (dir.path().join("cpu"), dir.path().join("memory"));
+        let table = [entry(&cpu, "cgroup", "rw,cpu"), entry(&memory, "cgroup", "rw,memory")];
+        let manager = CgroupManager { settings: CgroupSettings::default(), hierarchies: hierarchies(&table) };
+        manager.ensure_pod(&pod(serde_json::json!({"limits": {"cpu": "200m", "memory": "64Mi"}}))).expect("created");
+        let resized = pod(serde_json::json!({"limits": {"cpu": "300m", "memory": "32Mi"}}));
+        let limits = || {
+            let read = |path: PathBuf| fs::read_to_string(path).expect("a file");
+            let quota = read(cpu.join("kubepods/podu/cpu.cfs_quota_us"));
+            (quota, read(memory.join("kubepods/podu/memory.limit_in_bytes")))
+        };
+        manager.raise_pod(&resized).expect("raised");
+        assert_eq!(limits(), ("30000".to_owned(), (64 << 20).to_string()));
+        manager.ensure_pod(&resized).expect("settled");
+        assert_eq!(limits(), ("30000".to_owned(), (32 << 20).to_string()));
     }
 
     #[test]

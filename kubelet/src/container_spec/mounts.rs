@@ -46,11 +46,18 @@ pub fn volume_mounts(
         result.push(Mount {
             host_path,
             container_path: absolute(&mount.mount_path),
-            read_only: mount.read_only.unwrap_or(false) || read_only_volume,
+            // An image is mounted read-only and not executable; the engine would forget the latter if it were asked for the
+            // former.
+            read_only: (mount.read_only.unwrap_or(false) || read_only_volume) && !is_image_volume(pod, &mount.name),
             propagation: propagation(mount),
         });
     }
     Ok(result)
+}
+
+fn is_image_volume(pod: &Pod, name: &str) -> bool {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.into_iter().any(|volume| volume.name == name && volume.image.is_some())
 }
 
 /// Mounts of `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, except what the container mounts itself.

@@ -120,6 +120,7 @@ mod tests {
             annotations: BTreeMap::new(),
             tty: false,
             stdin: false,
+            applied: crate::runtime::Applied::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::error_chain::chain;
 use crate::events::{EventRecorder, EventType, node_reference};
 use crate::node::machine;
 use crate::runtime::{PodRuntime, RuntimeError, RuntimeImage};
+use crate::volume::images_in_volumes;
 
 /// How often the disk is looked at.
 const PERIOD: Duration = Duration::from_secs(300);
@@ -23,6 +24,8 @@ pub struct ImageCollector {
     pub limits: Limits,
     /// Where the engine keeps its images.
     pub directory: PathBuf,
+    /// `pods` of the kubelet's directory: their volumes may be images.
+    pub pods: PathBuf,
     pub pause_image: String,
     pub events: EventRecorder,
     pub node: String,
@@ -56,6 +59,7 @@ impl ImageCollector {
             .into_iter()
             .flat_map(|pod| pod.containers)
             .map(|container| container.image_id)
+            .chain(images_in_volumes(&self.pods))
             .collect();
         let now = Instant::now();
         seen.retain(|id, _| images.iter().any(|image| image.id == *id));

@@ -2,6 +2,7 @@
 //! back-off, init order, sidecars and sandboxes is here. Source of the rules: upstream
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go` (`computePodActions`), KEP-753 (sidecars).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,6 +24,8 @@ pub struct View<'a> {
     pub previous: Option<&'a PodStatus>,
     pub back_offs: &'a BackOffs,
     pub probes: &'a dyn Fn(&RuntimeContainer) -> ProbeResults,
+    /// App containers that were killed to be started with other resources.
+    pub forced: &'a BTreeSet<String>,
     pub now: Timestamp,
 }
 
@@ -56,6 +59,7 @@ pub enum KillReason {
     SpecChanged,
     LivenessFailed,
     StartupFailed,
+    Resized,
 }
 
 impl KillReason {
@@ -66,6 +70,7 @@ impl KillReason {
             Self::SpecChanged => format!("Container {container} definition changed, will be restarted"),
             Self::LivenessFailed => format!("Container {container} failed liveness probe, will be restarted"),
             Self::StartupFailed => format!("Container {container} failed startup probe, will be restarted"),
+            Self::Resized => format!("Container {container} resize requires restart"),
         }
     }
 }
@@ -257,7 +262,7 @@ fn app_container(
             actions.kill.push(Kill { id: last.id.clone(), name: last.name.clone(), reason: KillReason::SpecChanged });
         }
         Some((ContainerState::Exited { exit_code, .. }, last)) => {
-            let changed = last.hash != container_hash(container);
+            let changed = last.hash != container_hash(container) || view.forced.contains(&container.name);
             if !changed && !should_restart(view.pod, container, ContainerKind::App, *exit_code) {
                 return false;
             }

@@ -15,6 +15,7 @@ struct Case {
     back_offs: BackOffs,
     probes: BTreeMap<&'static str, ProbeResults>,
     previous: Option<PodStatus>,
+    forced: BTreeSet<String>,
 }
 
 fn at(second: i64) -> Timestamp {
@@ -28,6 +29,7 @@ fn case(policy: &str, init: &[&str], app: &[&str]) -> Case {
         back_offs: BackOffs::new(Duration::from_secs(10), Duration::from_secs(300)),
         probes: BTreeMap::new(),
         previous: None,
+        forced: BTreeSet::new(),
     }
 }
 
@@ -66,6 +68,7 @@ impl Case {
                 annotations: BTreeMap::new(),
                 tty: false,
                 stdin: false,
+                applied: crate::runtime::Applied::default(),
             },
         );
         self
@@ -108,6 +111,7 @@ impl Case {
             previous: self.previous.as_ref(),
             back_offs: &self.back_offs,
             probes: &|container| self.probes.get(container.name.as_str()).copied().unwrap_or_else(fine),
+            forced: &self.forced,
             now: at(NOW),
         })
     }
@@ -301,6 +305,13 @@ fn ephemeral_containers_start_once() {
     assert_eq!(case.text(), "start:debug#0");
     let case = case.has(ContainerKind::Ephemeral, "debug", 0, exit(0));
     assert_eq!(case.text(), "");
+}
+
+#[test]
+fn a_container_that_was_killed_for_a_resize_starts_whatever_its_policy() {
+    let mut case = case("OnFailure", &[], &["a"]).sandbox(0, true).exited("a", 0, 0);
+    case.forced.insert("a".to_owned());
+    assert_eq!(case.text(), "start:a#1");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 
+use super::allocation::Allocations;
 use super::images::ImageManager;
 use super::{PodStore, facts};
 use crate::container_spec::{CgroupManager, ContainerRef, SpecContext};
@@ -22,6 +23,7 @@ pub struct WorkerContext {
     pub network: Arc<Cni>,
     pub spec: Arc<SpecContext>,
     pub volumes: VolumeManager,
+    pub allocations: Allocations,
     pub cgroups: Arc<CgroupManager>,
     pub probes: Arc<ProbeManager>,
     pub images: ImageManager,

@@ -2,13 +2,16 @@
 
 pub mod actions;
 pub mod admission;
+pub mod allocation;
 pub mod backoff;
 pub mod context;
 pub mod facts;
+pub mod image_volumes;
 pub mod images;
 pub mod kill;
 pub mod messages;
 pub mod mirror;
+pub mod resize;
 pub mod start;
 pub mod state;
 pub mod store;

@@ -16,9 +16,10 @@ use super::actions::{Actions, Start, back_off_key, container_of};
 use super::context::{WorkerContext, field_path};
 use super::facts;
 use super::state::PodState;
-use super::{kill, sync};
+use super::{image_volumes, kill, sync};
 use crate::container_spec::{
-    ContainerRef, container_config, is_alone, needs_pod_ip, runtime_handler, sandbox_config, write_hosts_file,
+    ContainerRef, all_containers, container_config, is_alone, needs_pod_ip, runtime_handler, sandbox_config,
+    write_hosts_file,
 };
 use crate::error_chain::chain;
 use crate::events::EventType;
@@ -66,7 +67,7 @@ pub async fn start(
         return false;
     }
     // A task of its own: volumes are filled while the sandbox is created.
-    let mounted = AbortOnDropHandle::new(tokio::spawn(mount(Arc::clone(context), Arc::clone(pod))));
+    let mounted = AbortOnDropHandle::new(tokio::spawn(mount(Arc::clone(context), Arc::clone(pod), state.clone())));
     let volumes = async move { mounted.await.unwrap_or(Err(())) }.boxed().shared();
     let (id, network) = match sandbox(context, pod, state, actions).await {
         Ok(sandbox) => sandbox,
@@ -166,7 +167,17 @@ fn sandbox_failed(context: &WorkerContext, pod: &Pod, message: &str) {
     );
 }
 
-async fn mount(context: Arc<WorkerContext>, pod: Arc<Pod>) -> Result<PodVolumes, ()> {
+async fn mount(context: Arc<WorkerContext>, pod: Arc<Pod>, state: PodState) -> Result<PodVolumes, ()> {
+    if let Err((volume, waiting)) = image_volumes::mount_images(&context, &pod).await {
+        tracing::warn!(pod = facts::full_name(&pod), volume, message = waiting.message, "image volume failed");
+        let mut memory = state.lock();
+        for container in all_containers(&pod) {
+            if image_volumes::mounts(&container.container(), &volume) {
+                memory.waiting.insert(container.name().to_owned(), waiting.clone());
+            }
+        }
+        return Err(());
+    }
     context.volumes.mount_pod(&pod).await.map_err(|error| {
         let message = chain(&error);
         tracing::warn!(pod = facts::full_name(&pod), message, "volumes failed");
@@ -206,7 +217,11 @@ async fn one(
         let waiting = Waiting { reason: "RunContainerError".to_owned(), message: chain(&error) };
         return refuse(context, pod, state, &container, waiting);
     }
-    state.lock().waiting.remove(container.name());
+    {
+        let mut memory = state.lock();
+        memory.waiting.remove(container.name());
+        memory.forced.remove(container.name());
+    }
     context.tell(pod, &container, EventType::Normal, "Started", "Container started");
     post_start(context, pod, state, &container, &id, cancel).await
 }

@@ -1,7 +1,7 @@
 //! What a worker remembers of its pod between passes. Shared with the pass that runs beside it; locks are never held
 //! across an await.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,9 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
+use super::allocation::Pending;
 use super::backoff::BackOffs;
 use super::facts;
-use crate::runtime::{ContainerId, RuntimePod};
+use crate::runtime::{Applied, ContainerId, RuntimePod};
 use crate::status::Waiting;
 use crate::status::pod_status::Verdict;
 
@@ -36,6 +37,14 @@ pub struct Memory {
     pub terminal: bool,
     /// The status before the kubelet started, until one was computed.
     pub first_status: Option<PodStatus>,
+    /// A resize that the node has no room for.
+    pub pending: Option<Pending>,
+    /// Why the last attempt to resize failed.
+    pub resize_error: Option<String>,
+    /// What the engine was told last of the limits of each container that was resized.
+    pub settled: HashMap<ContainerId, Applied>,
+    /// Containers that were killed for a restart, whatever their restart policy says of their exit.
+    pub forced: BTreeSet<String>,
     /// Passes in a row that failed.
     pub failures: u32,
 }
@@ -59,6 +68,10 @@ impl PodState {
             terminating: false,
             terminal: false,
             first_status: stored.cloned(),
+            pending: None,
+            resize_error: None,
+            settled: HashMap::new(),
+            forced: BTreeSet::new(),
             failures: 0,
         };
         Self { inner: Arc::new(Mutex::new(memory)) }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::actions::{Actions, Kill, KillReason, View, compute_actions};
 use super::context::{WorkerContext, field_path};
 use super::state::PodState;
-use super::{facts, kill, messages, start};
+use super::{facts, kill, messages, resize, start};
 use crate::events::EventType;
 use crate::runtime::{ContainerId, ContainerState, RuntimePod, SandboxId};
 use crate::status::{StatusInput, Waiting, pod_status};
@@ -39,14 +39,14 @@ pub async fn pass(
     state: &PodState,
     cancel: &CancellationToken,
 ) -> Outcome {
-    let runtime = match look(context, pod, state).await {
+    let mut runtime = match look(context, pod, state).await {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::warn!(pod = facts::full_name(pod), %error, "cannot look at pod");
             return Outcome::Failed;
         }
     };
-    let actions = decide(context, pod, state, &runtime);
+    let mut actions = decide(context, pod, state, &runtime);
     note_back_offs(context, pod, state, &actions);
     publish(context, pod, state);
     if actions.kill_pod {
@@ -69,6 +69,37 @@ pub async fn pass(
     }
     if !actions.kill.is_empty() {
         kill_wrong(context, pod, &runtime, &actions.kill).await;
+        // What was killed starts again in the same pass, before anybody is told that it does not run.
+        runtime = match look(context, pod, state).await {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::warn!(pod = facts::full_name(pod), %error, "cannot look at pod with killed containers");
+                return Outcome::Failed;
+            }
+        };
+        actions = decide(context, pod, state, &runtime);
+        if actions.kill_pod || !actions.kill.is_empty() || actions.start.is_empty() {
+            return Outcome::Again;
+        }
+    }
+    let plan = resize_plan(context, pod, state);
+    if !plan.restart.is_empty() {
+        kill_wrong(context, pod, &runtime, &plan.restart).await;
+        state.lock().forced.extend(plan.restart.into_iter().map(|kill| kill.name));
+        return Outcome::Again;
+    }
+    if !plan.update.is_empty() {
+        let result = resize::actuate(context, pod, state, &plan.update).await;
+        let failed = result.is_err();
+        if let Err(message) = &result {
+            tracing::warn!(pod = facts::full_name(pod), message, "cannot resize");
+            context.events.pod(pod, EventType::Warning, "ResizeError", message.clone());
+        }
+        state.lock().resize_error = result.err();
+        if failed {
+            publish(context, pod, state);
+            return Outcome::Failed;
+        }
         return Outcome::Again;
     }
     let settled = Outcome::Settled(actions.backing_off.iter().map(|wait| wait.until).min());
@@ -118,6 +149,7 @@ pub async fn look(
     let mut memory = state.lock();
     memory.messages.retain(|id, _| runtime.containers.iter().any(|container| container.id == *id));
     memory.messages.extend(read);
+    memory.settled.retain(|id, _| runtime.containers.iter().any(|container| container.id == *id));
     memory.waiting.retain(|name, _| {
         !runtime
             .containers
@@ -176,6 +208,7 @@ fn decide(context: &WorkerContext, pod: &Pod, state: &PodState, runtime: &Runtim
         previous: previous.as_deref().or(memory.first_status.as_ref()),
         back_offs: &memory.back_offs,
         probes: &probes,
+        forced: &memory.forced,
         now: Timestamp::now(),
     })
 }
@@ -198,12 +231,21 @@ fn note_back_offs(context: &WorkerContext, pod: &Pod, state: &PodState, actions:
     }
 }
 
+fn resize_plan(context: &WorkerContext, pod: &Pod, state: &PodState) -> resize::Plan {
+    let memory = state.lock();
+    match &memory.runtime {
+        Some(runtime) => resize::plan(&context.spec, pod, runtime, &memory.settled),
+        None => resize::Plan::default(),
+    }
+}
+
 /// Computes the status and publishes it.
 pub fn publish(context: &WorkerContext, pod: &Pod, state: &PodState) {
     let uid = facts::uid(pod);
     let previous = context.store.status_ref(uid);
     let probes =
         |container: &crate::runtime::RuntimeContainer| context.probes.results(uid, &container.name, &container.id);
+    let resizing = resize_plan(context, pod, state).unfinished();
     let status = {
         let memory = state.lock();
         let Some(runtime) = &memory.runtime else { return };
@@ -216,6 +258,9 @@ pub fn publish(context: &WorkerContext, pod: &Pod, state: &PodState) {
             probes: &probes,
             terminal: memory.terminal,
             verdict: memory.verdict.as_ref(),
+            resizing: &resizing,
+            pending: memory.pending.as_ref(),
+            resize_error: memory.resize_error.as_deref(),
             pod_ips: &memory.pod_ips,
             host_ips: &context.spec.node.ips,
             start_time: memory.start_time,
@@ -247,7 +292,7 @@ fn probe_grace(pod: &Pod, wrong: &Kill) -> Option<Duration> {
     let probe = match wrong.reason {
         KillReason::LivenessFailed => container.liveness_probe?,
         KillReason::StartupFailed => container.startup_probe?,
-        KillReason::SpecChanged => return None,
+        KillReason::SpecChanged | KillReason::Resized => return None,
     };
     probe.termination_grace_period_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs)
 }

@@ -11,14 +11,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::allocation::Allocation;
 use super::context::WorkerContext;
 use super::state::PodState;
 use super::sync::{self, Outcome};
 use super::{facts, terminate};
+use crate::events::EventType;
 use crate::status::pod_status::Verdict;
 
-/// While a pass runs, news are told after this pause at the latest.
-const NEWS: Duration = Duration::from_millis(250);
+/// While a pass runs, news are told after this pause at the latest. Long enough for a container to be replaced: a pod whose
+/// image changes does not become unready on the way (upstream looks at its containers once a second).
+const NEWS: Duration = Duration::from_secs(1);
 /// Longest wait after a failed pass; the first waits are much shorter.
 const FAILED_MAX: Duration = Duration::from_secs(10);
 const FAILED_FIRST: Duration = Duration::from_millis(250);
@@ -58,6 +61,10 @@ impl WorkerHandle {
     pub fn spawn(context: Arc<WorkerContext>, order: Order, reports: mpsc::UnboundedSender<Report>) -> Self {
         let wake = Arc::new(Notify::new());
         let state = PodState::new(&order.pod, context.crash_loop_cap);
+        if order.end.is_none() {
+            // before anybody else is admitted
+            context.allocations.allocate(&order.pod);
+        }
         let (sender, orders) = watch::channel(order);
         let worker = Worker { context, state, orders, wake: Arc::clone(&wake), reports };
         Self { orders: sender, wake, _task: AbortOnDropHandle::new(tokio::spawn(worker.run())) }
@@ -106,6 +113,7 @@ impl Worker {
         let pod = Arc::clone(&self.orders.borrow().pod);
         tracing::debug!(pod = facts::full_name(&pod), ?end, "terminating");
         terminate::terminate(&self.context, &self.state, &mut self.orders, end).await;
+        self.context.allocations.release(facts::uid(&pod));
         let _ = self.reports.send(Report::Terminated(facts::uid(&pod).to_owned()));
         self.stay_terminated().await;
     }
@@ -128,7 +136,9 @@ impl Worker {
             if facts::is_terminal_phase(facts::stored_phase(&order.pod)) && !facts::is_static(&order.pod) {
                 return End { grace: facts::grace_period(&order.pod), verdict: None };
             }
-            let outcome = self.pass(&order.pod).await;
+            let mut freed = self.context.allocations.freed();
+            let pod = self.allocate(&order.pod);
+            let outcome = self.pass(&pod).await;
             let wait = match outcome {
                 Outcome::Finished => return End { grace: facts::grace_period(&order.pod), verdict: None },
                 Outcome::Again => Duration::ZERO,
@@ -143,9 +153,24 @@ impl Worker {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.wake.notified() => {}
+                // room for a resize that had to wait
+                _ = freed.changed(), if self.state.lock().pending.is_some() => {}
                 changed = self.orders.changed() => if changed.is_err() { std::future::pending::<()>().await },
             }
         }
+    }
+
+    /// The pod with what it is granted now.
+    fn allocate(&self, pod: &Arc<Pod>) -> Arc<Pod> {
+        let Allocation { pod: granted, pending } = self.context.allocations.allocate(pod);
+        let mut memory = self.state.lock();
+        let before = std::mem::replace(&mut memory.pending, pending.clone());
+        drop(memory);
+        if let Some(pending) = pending.filter(|pending| before.as_ref() != Some(pending)) {
+            let reason = if pending.reason == "Infeasible" { "ResizeInfeasible" } else { "ResizeDeferred" };
+            self.context.events.pod(pod, EventType::Warning, reason, pending.message);
+        }
+        granted
     }
 
     /// Runs one pass beside this task.

@@ -231,6 +231,7 @@ mod tests {
             annotations: [].into(),
             tty: false,
             stdin: false,
+            applied: crate::runtime::Applied::default(),
         };
         RuntimePod { containers: vec![container], ..RuntimePod::default() }
     }

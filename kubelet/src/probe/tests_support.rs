@@ -66,6 +66,9 @@ impl PodRuntime for FakeRuntime {
     async fn stop_container(&self, _: &ContainerId, _: Duration) -> Result<(), RuntimeError> {
         none()
     }
+    async fn update_container(&self, _: &ContainerId, _: &Resources) -> Result<(), RuntimeError> {
+        none()
+    }
     async fn remove_container(&self, _: &ContainerId) -> Result<(), RuntimeError> {
         none()
     }
@@ -100,6 +103,9 @@ impl PodRuntime for FakeRuntime {
         none()
     }
     async fn pull_image(&self, _: &str, _: Option<&RegistryAuth>) -> Result<String, RuntimeError> {
+        none()
+    }
+    async fn image_layers(&self, _: &str) -> Result<Vec<std::path::PathBuf>, RuntimeError> {
         none()
     }
     async fn remove_image(&self, _: &str) -> Result<(), RuntimeError> {

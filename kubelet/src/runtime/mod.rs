@@ -8,6 +8,7 @@ pub use types::*;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The engine behind the pods. All methods are safe to call again: creating what exists under the same name and attempt
@@ -51,6 +52,9 @@ pub trait PodRuntime: Send + Sync + 'static {
     /// Sends the stop signal, waits up to `grace`, then kills; returns when the container is dead.
     async fn stop_container(&self, id: &ContainerId, grace: Duration) -> Result<(), RuntimeError>;
 
+    /// Changes the limits of a running container, in place. What is 0 in `resources` stays as it is.
+    async fn update_container(&self, id: &ContainerId, resources: &Resources) -> Result<(), RuntimeError>;
+
     /// Removes a dead container and its log links.
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError>;
 
@@ -90,6 +94,9 @@ pub trait PodRuntime: Send + Sync + 'static {
 
     /// Pulls an image and returns its ID. `auth` is the registry credential, if any.
     async fn pull_image(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<String, RuntimeError>;
+
+    /// Directories of the unpacked layers, topmost first; they stay as long as the image does.
+    async fn image_layers(&self, id: &str) -> Result<Vec<PathBuf>, RuntimeError>;
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError>;
 

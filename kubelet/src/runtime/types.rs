@@ -170,6 +170,22 @@ pub struct Resources {
     pub pids: i64,
 }
 
+impl Resources {
+    /// The part that can change while the container runs.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        Applied { cpu_shares: self.cpu_shares, cpu_quota: self.cpu_quota, memory: self.memory }
+    }
+}
+
+/// What the engine holds a container to; 0 means unset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    pub cpu_shares: i64,
+    pub cpu_quota: i64,
+    pub memory: i64,
+}
+
 /// A pod as the engine has it.
 #[derive(Debug, Clone, Default)]
 pub struct RuntimePod {
@@ -211,6 +227,7 @@ pub struct RuntimeContainer {
     pub annotations: BTreeMap<String, String>,
     pub tty: bool,
     pub stdin: bool,
+    pub applied: Applied,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,17 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 
+use crate::pod::allocation::Pending;
 use crate::pod::facts;
 
 /// Types that a kubelet writes; all others are left alone.
 pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// Owned, too, and there only while they are true.
+pub const PASSING: [&str; 2] = [PENDING, IN_PROGRESS];
+
+const PENDING: &str = "PodResizePending";
+const IN_PROGRESS: &str = "PodResizeInProgress";
 
 /// The owned conditions, without times. `sandbox_ready`: the sandbox runs and has its network.
 #[must_use]
@@ -26,6 +33,21 @@ pub fn conditions(
         containers_ready,
         condition(pod, "PodScheduled", true, None, None),
     ]
+}
+
+/// The conditions of a resize; there are none when all containers have what the spec says (KEP-1287).
+#[must_use]
+pub fn resize(pod: &Pod, pending: Option<&Pending>, in_progress: bool, error: Option<&str>) -> Vec<PodCondition> {
+    let mut list = Vec::new();
+    if let Some(pending) = pending {
+        let message = Some(pending.message.clone());
+        list.push(condition(pod, PENDING, true, Some(pending.reason), message));
+    }
+    if in_progress {
+        let reason = error.map(|_| "Error");
+        list.push(condition(pod, IN_PROGRESS, true, reason, error.map(str::to_owned)));
+    }
+    list
 }
 
 fn condition(pod: &Pod, type_: &str, status: bool, reason: Option<&str>, message: Option<String>) -> PodCondition {
@@ -194,5 +216,23 @@ mod tests {
         let open = PodCondition { type_: "x/y".into(), status: "True".into(), ..PodCondition::default() };
         pod.status = Some(PodStatus { conditions: Some(vec![open]), ..PodStatus::default() });
         assert_eq!(find(&conditions(&pod, &[], &[running("a")], "Running", true), "Ready"), ("True", None));
+    }
+
+    #[test]
+    fn a_resize_is_told_while_it_is_not_done() {
+        let pod = pod("Always", &[], &["a"]);
+        assert!(resize(&pod, None, false, Some("an old error")).is_empty());
+        let pending = Pending { reason: "Deferred", message: "no room".into() };
+        let list = resize(&pod, Some(&pending), true, Some("busy"));
+        let told: Vec<_> =
+            list.iter().map(|told| (told.type_.as_str(), told.reason.as_deref(), told.message.as_deref())).collect();
+        assert_eq!(
+            told,
+            [
+                ("PodResizePending", Some("Deferred"), Some("no room")),
+                ("PodResizeInProgress", Some("Error"), Some("busy"))
+            ]
+        );
+        assert_eq!(resize(&pod, None, true, None)[0].reason, None);
     }
 }

@@ -59,7 +59,8 @@ pub fn container_status(
                 ContainerKind::Init => sidecar && probes.started && probes.ready,
                 ContainerKind::Ephemeral => false,
             };
-            status.resources = container.resources.clone();
+            let had = old.and_then(|old| old.resources.clone()).filter(|_| input.resizing.contains(&container.name));
+            status.resources = had.or_else(|| container.resources.clone());
             status.allocated_resources = container.resources.as_ref().and_then(|resources| resources.requests.clone());
         }
         ContainerState::Exited { exit_code, .. } => {

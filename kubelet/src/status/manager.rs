@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::conditions;
 use crate::certs::ApiClient;
 use crate::certs::client::is_connection_error;
 use crate::pod::{PodStore, facts};
@@ -321,6 +322,14 @@ fn patch(target: &Pod, status: &PodStatus) -> Value {
             condition.entry("reason").or_insert(Value::Null);
             condition.entry("message").or_insert(Value::Null);
         }
+        // Taken back whether or not the watch has brought them here: to delete what is not there is no error.
+        if let Some(Value::Array(conditions)) = fields.get_mut("conditions") {
+            for passing in conditions::PASSING {
+                if !conditions.iter().any(|condition| condition["type"] == passing) {
+                    conditions.push(json!({ "$patch": "delete", "type": passing }));
+                }
+            }
+        }
         // Lists of addresses are merged by address; a changed one must replace the list.
         let stored = target.status.as_ref();
         replace_list(
@@ -367,6 +376,11 @@ mod tests {
         let ready = PodCondition { type_: "Ready".into(), status: "True".into(), ..PodCondition::default() };
         let text = patch(&target, &PodStatus { conditions: Some(vec![ready]), ..PodStatus::default() });
         assert_eq!(text["status"]["conditions"][0].get("reason"), Some(&Value::Null));
+        assert_eq!(text["status"]["conditions"][1], json!({ "$patch": "delete", "type": "PodResizePending" }));
+        let waits = PodCondition { type_: "PodResizePending".into(), status: "True".into(), ..PodCondition::default() };
+        let text = patch(&target, &PodStatus { conditions: Some(vec![waits]), ..PodStatus::default() });
+        assert_eq!(text["status"]["conditions"].as_array().map(Vec::len), Some(2), "{text}");
+        assert_eq!(text["status"]["conditions"][1]["type"], "PodResizeInProgress");
         target.status =
             Some(PodStatus { pod_ips: Some(vec![PodIP { ip: "10.0.0.1".into() }]), ..PodStatus::default() });
         assert_eq!(patch(&target, &status)["status"]["podIPs"][1]["$patch"], "replace");

@@ -1,6 +1,6 @@
 //! The whole status of a pod from what is known of it. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{conditions, containers, phase};
 use crate::container_spec::ContainerRef;
+use crate::pod::allocation::Pending;
 use crate::pod::facts;
 use crate::probe::ProbeResults;
 use crate::runtime::{ContainerId, ContainerKind, RuntimeContainer, RuntimePod};
@@ -35,6 +36,11 @@ pub struct StatusInput<'a> {
     pub terminal: bool,
     /// Phase, reason and message that override what containers say: rejected, evicted, deadline.
     pub verdict: Option<&'a Verdict>,
+    /// Containers that do not have the resources that they were granted yet.
+    pub resizing: &'a BTreeSet<String>,
+    /// A resize that the node has no room for.
+    pub pending: Option<&'a Pending>,
+    pub resize_error: Option<&'a str>,
     pub pod_ips: &'a [IpAddr],
     pub host_ips: &'a [IpAddr],
     pub start_time: Timestamp,
@@ -89,7 +95,8 @@ pub fn pod_status(input: &StatusInput<'_>) -> PodStatus {
     }
     let sandbox_ready = input.runtime.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
         && (!input.pod_ips.is_empty() || facts::host_network(pod));
-    let list = conditions::conditions(pod, &init, &app, phase, sandbox_ready);
+    let mut list = conditions::conditions(pod, &init, &app, phase, sandbox_ready);
+    list.extend(conditions::resize(pod, input.pending, !input.resizing.is_empty(), input.resize_error));
     let stored = pod.status.as_ref();
     // A pod that was rejected never had a container to speak of.
     let rejected = input.verdict.is_some()

@@ -27,6 +27,10 @@ pub enum VolumeError {
     Path { path: String },
     #[error("{0:?} is not the UID of a pod")]
     Uid(String),
+    #[error("image {image} has {count} layers, too many for one mount")]
+    Layers { image: String, count: usize },
+    #[error("volume {name:?}: its image is not mounted")]
+    ImageNotMounted { name: String },
     #[error("{what} {}", path.display())]
     Io {
         what: &'static str,

@@ -15,6 +15,7 @@ use super::downward::downward_payload;
 use super::empty_dir::{make_empty_dir, make_volume_dir};
 use super::error::VolumeError;
 use super::host_path::check_host_path;
+use super::image::{image_volume_dir, is_image_mounted};
 use super::ownership::{FsGroup, give_to_group};
 use super::payload::{DEFAULT_MODE, config_map_keys, mode_of, optional, project, secret_keys};
 use super::projected::projected_payload;
@@ -99,6 +100,15 @@ impl VolumeManager {
             let path = dir.clone();
             blocking(move || make_empty_dir(&dir, &source, &pod, memory)).await?;
             return Ok((name, path));
+        }
+        if volume.image.is_some() {
+            // mounted when the pod started, because only then images are pulled
+            let dir = image_volume_dir(&self.ctx.pod_dir(uid(pod)), &name);
+            let path = dir.clone();
+            return match blocking(move || is_image_mounted(&dir)).await? {
+                true => Ok((name, path)),
+                false => Err(VolumeError::ImageNotMounted { name }),
+            };
         }
         let (plugin, payload) = self.content(pod, volume).await?;
         let dir = self.dir(pod, plugin.directory, &name);
@@ -194,7 +204,7 @@ fn checked_uid(uid: &str) -> Result<&str, VolumeError> {
 }
 
 fn kind_of(volume: &Volume) -> &'static str {
-    let kinds: [(bool, &'static str); 9] = [
+    let kinds: [(bool, &'static str); 8] = [
         (volume.config_map.is_some(), "configMap"),
         (volume.secret.is_some(), "secret"),
         (volume.projected.is_some(), "projected"),
@@ -203,7 +213,6 @@ fn kind_of(volume: &Volume) -> &'static str {
         (volume.ephemeral.is_some(), "ephemeral"),
         (volume.nfs.is_some(), "nfs"),
         (volume.iscsi.is_some(), "iscsi"),
-        (volume.image.is_some(), "image"),
     ];
     kinds.into_iter().find(|(is, _)| *is).map_or("such", |(_, kind)| kind)
 }

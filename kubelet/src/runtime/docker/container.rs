@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-    Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    ContainerCreateBody, ContainerUpdateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
 };
 use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions};
 
@@ -15,7 +15,7 @@ use super::labels::Role;
 use super::sandbox::never;
 use super::{labels, log_links, naming, security};
 use crate::runtime::{
-    ContainerConfig, ContainerId, ContainerState, Mount, PidMode, Propagation, RuntimeError, SandboxId,
+    ContainerConfig, ContainerId, ContainerState, Mount, PidMode, Propagation, Resources, RuntimeError, SandboxId,
 };
 
 /// Leftovers of one name that are cleared before the engine's conflict is reported.
@@ -53,6 +53,25 @@ impl DockerRuntime {
             .start_container(&id.0, None::<StartContainerOptions>)
             .await
             .map_err(|error| classify("start", "container", &id.0, error))
+    }
+
+    pub(super) async fn resize_container(&self, id: &ContainerId, resources: &Resources) -> Result<(), RuntimeError> {
+        let set = |number: i64| Some(number).filter(|number| *number != 0);
+        let body = ContainerUpdateBody {
+            cpu_shares: set(resources.cpu_shares),
+            cpu_quota: set(resources.cpu_quota),
+            cpu_period: set(resources.cpu_period),
+            memory: set(resources.memory),
+            // as at the start: no swap
+            memory_swap: set(resources.memory),
+            ..ContainerUpdateBody::default()
+        };
+        self.docker()
+            .update_container(&id.0, body)
+            .await
+            .map_err(|error| classify("update", "container", &id.0, error))?;
+        // what is remembered of it is out of date now
+        self.inspect(&id.0).await.map(drop)
     }
 
     pub(super) async fn drop_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

@@ -13,7 +13,7 @@ use super::client::DockerRuntime;
 use super::error::classify;
 use super::labels::{self, Identity, Role};
 use crate::runtime::{
-    ContainerId, ContainerState, RuntimeContainer, RuntimeError, RuntimePod, RuntimeSandbox, SandboxId,
+    Applied, ContainerId, ContainerState, RuntimeContainer, RuntimeError, RuntimePod, RuntimeSandbox, SandboxId,
 };
 
 /// Inspections at a time when many containers are new, as after a restart.
@@ -31,6 +31,7 @@ pub(super) struct Seen {
     pub tty: bool,
     pub stdin: bool,
     pub stop_signal: Option<String>,
+    pub applied: Applied,
 }
 
 impl DockerRuntime {
@@ -128,6 +129,7 @@ pub(super) fn container(id: &str, seen: Seen) -> Option<RuntimeContainer> {
         annotations,
         tty: seen.tty,
         stdin: seen.stdin,
+        applied: seen.applied,
     })
 }
 
@@ -190,6 +192,7 @@ fn read(answer: ContainerInspectResponse) -> Option<Seen> {
             error,
         }
     };
+    let host = answer.host_config.unwrap_or_default();
     Some(Seen {
         identity,
         state,
@@ -200,6 +203,11 @@ fn read(answer: ContainerInspectResponse) -> Option<Seen> {
         tty: config.tty == Some(true),
         stdin: config.open_stdin == Some(true),
         stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
+        applied: Applied {
+            cpu_shares: host.cpu_shares.unwrap_or(0),
+            cpu_quota: host.cpu_quota.unwrap_or(0),
+            memory: host.memory.unwrap_or(0),
+        },
     })
 }
 

@@ -1,5 +1,6 @@
 //! `PodRuntime` for Docker: each method is implemented in the file of its subject.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,8 +11,8 @@ use super::stats::Group;
 use super::{convert, error::classify};
 use crate::runtime::{
     AttachRequest, ContainerConfig, ContainerId, ContainerStats, ExecOutcome, ExecRequest, LogLine, LogOptions,
-    PodRuntime, RegistryAuth, RuntimeContainer, RuntimeError, RuntimeEvent, RuntimeImage, RuntimePod, RuntimeVersion,
-    SandboxConfig, SandboxId, StartedSandbox, StreamSession,
+    PodRuntime, RegistryAuth, Resources, RuntimeContainer, RuntimeError, RuntimeEvent, RuntimeImage, RuntimePod,
+    RuntimeVersion, SandboxConfig, SandboxId, StartedSandbox, StreamSession,
 };
 
 #[async_trait]
@@ -67,6 +68,10 @@ impl PodRuntime for DockerRuntime {
         self.halt_container(id, grace).await
     }
 
+    async fn update_container(&self, id: &ContainerId, resources: &Resources) -> Result<(), RuntimeError> {
+        self.resize_container(id, resources).await
+    }
+
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         self.drop_container(id).await
     }
@@ -115,6 +120,10 @@ impl PodRuntime for DockerRuntime {
 
     async fn pull_image(&self, reference: &str, auth: Option<&RegistryAuth>) -> Result<String, RuntimeError> {
         self.fetch_image(reference, auth).await
+    }
+
+    async fn image_layers(&self, id: &str) -> Result<Vec<PathBuf>, RuntimeError> {
+        self.layers_of(id).await
     }
 
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {

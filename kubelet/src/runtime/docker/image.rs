@@ -1,5 +1,7 @@
 //! Images of the engine.
 
+use std::path::PathBuf;
+
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
@@ -68,6 +70,21 @@ impl DockerRuntime {
         }
     }
 
+    /// Known for the storage driver overlay2, which keeps each layer as a directory.
+    pub(super) async fn layers_of(&self, id: &str) -> Result<Vec<PathBuf>, RuntimeError> {
+        let image = self.docker().inspect_image(id).await.map_err(|error| classify("inspect", "image", id, error))?;
+        let storage = image.graph_driver.unwrap_or_default();
+        if storage.name != "overlay2" {
+            return Err(RuntimeError::Refused {
+                operation: "use as a volume",
+                object: id.to_owned(),
+                message: format!("the engine's storage driver is {:?}; image volumes need overlay2", storage.name),
+            });
+        }
+        let of = |name: &str| storage.data.get(name).map(String::as_str).unwrap_or_default();
+        Ok(layers(of("UpperDir"), of("LowerDir")))
+    }
+
     /// All its names first, which removes the image with the last one; refused while a container uses it.
     pub(super) async fn delete_image(&self, id: &str) -> Result<(), RuntimeError> {
         loop {
@@ -78,6 +95,11 @@ impl DockerRuntime {
             gone_is_done(result.map(|_| ()).map_err(|error| classify("remove", "image", &name, error)))?;
         }
     }
+}
+
+/// An image's top layer is the driver's upper directory; the others are joined by colons.
+fn layers(upper: &str, lower: &str) -> Vec<PathBuf> {
+    std::iter::once(upper).chain(lower.split(':')).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }
 
 /// An engine pulls every tag of a repository when none is named.
@@ -92,7 +114,13 @@ fn real(names: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::with_tag;
+    use super::{PathBuf, layers, with_tag};
+
+    #[test]
+    fn layers_are_listed_topmost_first() {
+        assert_eq!(layers("/c/diff", "/b/diff:/a/diff"), ["/c/diff", "/b/diff", "/a/diff"].map(PathBuf::from));
+        assert_eq!(layers("/a/diff", ""), [PathBuf::from("/a/diff")]);
+    }
 
     #[test]
     fn a_port_is_not_a_tag() {
