@@ -1,10 +1,11 @@
 # Two commands do all: `make cluster` and `make test`. The work is in scripts/; see docs/TESTING.md.
-.PHONY: help cluster clean-cluster test bench setup build bundle deny advisories fmt
+.PHONY: help cluster clean-cluster test conformance bench setup build bundle deny advisories fmt
 
 help:
 	@echo "make cluster        a running Kubernetes cluster in a lab host on this machine (name: demo)"
 	@echo "make clean-cluster  removes everything that make cluster made"
 	@echo "make test           all rings that a push must pass"
+	@echo "make conformance    upstream's conformance suite on two lab hosts; FOCUS, SKIP, NODES, HOSTS: scripts/conformance.sh"
 	@echo "make bench          ours beside stock kubeadm, kubelet and containerd, in one run"
 	@echo "                    parts of it: make bench PARTS=\"ours pods\"; options: scripts/bench.sh --help"
 	@echo "make build          junioadm, junio-kubelet and the bundle    make setup, make deny, make fmt"
@@ -17,6 +18,9 @@ clean-cluster:
 
 test:
 	@scripts/test.sh
+
+conformance:
+	@scripts/conformance.sh
 
 bench:
 	@scripts/bench.sh $(PARTS)
