@@ -44,8 +44,22 @@ fn a_repeated_field_is_refused() {
 #[test]
 fn an_unknown_field_of_a_component_is_refused() {
     let found = error("apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxpod: 3\n");
-    assert_eq!(found.to_string(), "unknown field \"maxpod\" in KubeletConfiguration, did you mean \"maxPods\"?");
+    assert_eq!(found.to_string(), "KubeletConfiguration: unknown field \"maxpod\", did you mean \"maxPods\"?");
     assert_eq!(found.place, place(3, 1));
+    assert_eq!(found.code().to_string(), "JUNIO-CONFIG-UNKNOWN-FIELD");
+}
+
+#[test]
+fn a_components_fields_are_checked_at_every_depth() {
+    let header = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+    let unknown = error(&format!("---\n{header}iptables:\n  syncPeriodd: 30s\n"));
+    assert_eq!(unknown.place, place(5, 3));
+    assert!(unknown.to_string().contains("\"syncPeriodd\" in iptables, did you mean \"syncPeriod\"?"), "{unknown}");
+    let wrong = error(&format!("{header}iptables: {{masqueradeBit: fourteen}}\n"));
+    assert_eq!((wrong.place, wrong.code().to_string().as_str()), (place(3, 27), "JUNIO-CONFIG-MALFORMED"));
+    let good = format!("{header}conntrack: {{maxPerCore: 0}}\niptables: {{syncPeriod: 30s}}\n");
+    let documents = load(&good).expect("loads");
+    assert_eq!(documents.kube_proxy.expect("there").get(&["iptables", "syncPeriod"]), Some(&"30s".into()));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! `KubeletConfiguration` and `KubeProxyConfiguration`: kept as free-form objects, since their readers (junio-kubelet,
-//! kube-proxy) own the types; the names of their fields are checked here so that a misspelt one is found before it is used.
+//! kube-proxy) own the types; their fields are held against `schema` so that a mistake is found before anything is done.
 //!
 //! Sources: kubelet.config.k8s.io/v1beta1 and kubeproxy.config.k8s.io/v1alpha1 at v1.36.3.
 
@@ -161,33 +161,3 @@ pub(super) fn with_type(api_version: &str, kind: &str, mut value: Value) -> Valu
     value["kind"] = kind.into();
     value
 }
-
-/// The top-level fields of `KubeletConfiguration`.
-pub(super) const KUBELET_FIELDS: &str = "enableServer staticPodPath podLogsDir syncFrequency fileCheckFrequency \
-    httpCheckFrequency staticPodURL staticPodURLHeader address port readOnlyPort tlsCertFile tlsPrivateKeyFile \
-    tlsCipherSuites tlsCurvePreferences tlsMinVersion rotateCertificates serverTLSBootstrap authentication authorization \
-    registryPullQPS registryBurst imagePullCredentialsVerificationPolicy preloadedImagesVerificationAllowlist \
-    eventRecordQPS eventBurst enableDebuggingHandlers enableContentionProfiling healthzPort healthzBindAddress \
-    oomScoreAdj clusterDomain clusterDNS streamingConnectionIdleTimeout nodeStatusUpdateFrequency \
-    nodeStatusReportFrequency nodeLeaseDurationSeconds imageMinimumGCAge imageMaximumGCAge imageGCHighThresholdPercent \
-    imageGCLowThresholdPercent volumeStatsAggPeriod kubeletCgroups systemCgroups cgroupRoot cgroupsPerQOS cgroupDriver \
-    cpuManagerPolicy singleProcessOOMKill cpuManagerPolicyOptions cpuManagerReconcilePeriod memoryManagerPolicy \
-    topologyManagerPolicy topologyManagerScope topologyManagerPolicyOptions qosReserved runtimeRequestTimeout hairpinMode \
-    maxPods podCIDR podPidsLimit resolvConf runOnce cpuCFSQuota cpuCFSQuotaPeriod nodeStatusMaxImages maxOpenFiles \
-    contentType kubeAPIQPS kubeAPIBurst serializeImagePulls maxParallelImagePulls evictionHard evictionSoft \
-    evictionSoftGracePeriod evictionPressureTransitionPeriod evictionMaxPodGracePeriod evictionMinimumReclaim \
-    mergeDefaultEvictionSettings podsPerCore enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains \
-    iptablesMasqueradeBit iptablesDropBit featureGates failSwapOn memorySwap containerLogMaxSize containerLogMaxFiles \
-    containerLogMaxWorkers containerLogMonitorInterval configMapAndSecretChangeDetectionStrategy systemReserved \
-    kubeReserved reservedSystemCPUs showHiddenMetricsForVersion systemReservedCgroup kubeReservedCgroup \
-    enforceNodeAllocatable allowedUnsafeSysctls volumePluginDir providerID kernelMemcgNotification logging \
-    enableSystemLogHandler enableSystemLogQuery shutdownGracePeriod shutdownGracePeriodCriticalPods \
-    shutdownGracePeriodByPodPriority crashLoopBackOff reservedMemory enableProfilingHandler enableDebugFlagsHandler \
-    seccompDefault memoryThrottlingFactor memoryReservationPolicy registerWithTaints registerNode tracing \
-    localStorageCapacityIsolation containerRuntimeEndpoint imageServiceEndpoint failCgroupV1 userNamespaces";
-
-/// The top-level fields of `KubeProxyConfiguration`.
-pub(super) const KUBE_PROXY_FIELDS: &str = "featureGates clientConnection logging hostnameOverride bindAddress \
-    healthzBindAddress metricsBindAddress bindAddressHardFail enableProfiling showHiddenMetricsForVersion mode iptables \
-    ipvs nftables winkernel detectLocalMode detectLocal clusterCIDR nodePortAddresses oomScoreAdj conntrack \
-    configSyncPeriod portRange windowsRunAsService";

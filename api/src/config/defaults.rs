@@ -111,6 +111,9 @@ fn cluster(cluster: &mut ClusterConfiguration) {
         let local = cluster.etcd.local.get_or_insert_with(LocalEtcd::default);
         set(&mut local.data_dir, ETCD_DATA_DIR);
     }
+    if let Some(external) = cluster.etcd.external.as_mut().filter(|external| external.http_endpoints.is_empty()) {
+        external.http_endpoints.clone_from(&external.endpoints);
+    }
     let ecdsa = cluster.feature_gates.get("PublicKeysECDSA") == Some(&true);
     cluster.encryption_algorithm.get_or_insert(if ecdsa {
         EncryptionAlgorithm::EcdsaP256

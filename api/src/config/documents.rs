@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
-use serde_saphyr::{Location, Spanned};
+use serde_json::Value;
+use serde_saphyr::Spanned;
 
 use super::cluster::ClusterConfiguration;
 use super::component::{self, ComponentConfig};
@@ -14,6 +14,7 @@ use super::error::{ConfigError, Place, Problem, Warning};
 use super::init::InitConfiguration;
 use super::join::JoinConfiguration;
 use super::reset::ResetConfiguration;
+use super::schema;
 use super::split::{self, Part};
 use super::tree::Tree;
 use super::upgrade::UpgradeConfiguration;
@@ -104,10 +105,10 @@ pub fn load(text: &str) -> Result<Documents, ConfigError> {
             Kind::ResetConfiguration => store(&mut documents.reset, kind, place, typed(&part, kind)?)?,
             Kind::UpgradeConfiguration => store(&mut documents.upgrade, kind, place, typed(&part, kind)?)?,
             Kind::KubeletConfiguration => {
-                store(&mut documents.kubelet, kind, place, free_form(&part, kind, component::KUBELET_FIELDS)?)?;
+                store(&mut documents.kubelet, kind, place, free_form(&part, kind)?)?;
             }
             Kind::KubeProxyConfiguration => {
-                store(&mut documents.kube_proxy, kind, place, free_form(&part, kind, component::KUBE_PROXY_FIELDS)?)?;
+                store(&mut documents.kube_proxy, kind, place, free_form(&part, kind)?)?;
             }
         }
     }
@@ -168,7 +169,7 @@ fn kind_of(part: &Part) -> Result<(Kind, Place), ConfigError> {
     let meta: TypeMeta = yaml::from_str(&part.padded).map_err(|e| malformed(&e))?;
     let api_version = meta.api_version.ok_or(ConfigError::new(Problem::NoType("apiVersion"), Some(start)))?;
     let kind = meta.kind.ok_or(ConfigError::new(Problem::NoType("kind"), Some(start)))?;
-    let place = place(kind.referenced);
+    let place = Place::from(kind.referenced);
     Kind::parse(&api_version.value, &kind.value).map(|found| (found, place)).ok_or_else(|| {
         let old = api_version.value.starts_with("kubeadm.k8s.io/") && Kind::parse(KUBEADM_API, &kind.value).is_some();
         let (api_version, kind) = (api_version.value, kind.value);
@@ -190,24 +191,16 @@ fn typed<T: DeserializeOwned>(part: &Part, kind: Kind) -> Result<T, ConfigError>
     yaml::from_str(&part.padded).map_err(|e| unknown_field(&e, kind).unwrap_or_else(|| malformed(&e)))
 }
 
-fn free_form(part: &Part, kind: Kind, fields: &str) -> Result<ComponentConfig, ConfigError> {
+fn free_form(part: &Part, kind: Kind) -> Result<ComponentConfig, ConfigError> {
     let tree: Tree = yaml::from_str(&part.padded).map_err(|e| malformed(&e))?;
-    if let Tree::Mapping(entries) = &tree {
-        let known = |key: &str| key == "apiVersion" || key == "kind" || fields.split_whitespace().any(|f| f == key);
-        if let Some((key, _)) = entries.iter().find(|(key, _)| !known(&key.value)) {
-            let suggestion = nearest(&key.value, fields.split_whitespace());
-            let problem = Problem::UnknownField { kind, field: key.value.clone(), suggestion };
-            return Err(ConfigError::new(problem, Some(self::place(key.referenced))));
-        }
+    if let Some(mistake) = schema::check(&kind.to_string(), &tree) {
+        let place = mistake.place;
+        return Err(ConfigError::new(Problem::Component { kind, mistake: Box::new(mistake) }, place));
     }
-    let mut object: Map<String, Value> = yaml::from_str(&part.padded).map_err(|e| malformed(&e))?;
+    let Value::Object(mut object) = tree.to_value() else { return Ok(ComponentConfig::default()) };
     object.remove("apiVersion");
     object.remove("kind");
     Ok(ComponentConfig(object))
-}
-
-fn place(location: Location) -> Place {
-    Place { line: location.line(), column: location.column() }
 }
 
 pub(super) fn malformed(error: &yaml::ParseError) -> ConfigError {

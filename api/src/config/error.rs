@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::documents::Kind;
+use super::schema::{Mistake, Wrong};
 use crate::hint::{Code, Hint, NextStep};
 
 /// A place in a text; both numbers start at 1.
@@ -10,6 +11,12 @@ use crate::hint::{Code, Hint, NextStep};
 pub struct Place {
     pub line: u64,
     pub column: u64,
+}
+
+impl From<serde_saphyr::Location> for Place {
+    fn from(location: serde_saphyr::Location) -> Self {
+        Self { line: location.line(), column: location.column() }
+    }
 }
 
 /// A text that is no configuration.
@@ -36,6 +43,9 @@ pub enum Problem {
     Twice(Kind),
     #[error("unknown field {field:?} in {kind}{}", suggestion.as_ref().map(|s| format!(", did you mean {s:?}?")).unwrap_or_default())]
     UnknownField { kind: Kind, field: String, suggestion: Option<String> },
+    /// A component's document does not fit the component's type.
+    #[error("{kind}: {mistake}")]
+    Component { kind: Kind, mistake: Box<Mistake> },
     #[error("no {0} found")]
     Missing(&'static str),
 }
@@ -54,6 +64,10 @@ impl Hint for ConfigError {
             Problem::OldVersion { .. } => "CONFIG-OLD-VERSION",
             Problem::Twice(_) => "CONFIG-DUPLICATE",
             Problem::UnknownField { .. } => "CONFIG-UNKNOWN-FIELD",
+            Problem::Component { ref mistake, .. } => match mistake.wrong {
+                Wrong::Unknown(_) => "CONFIG-UNKNOWN-FIELD",
+                _ => "CONFIG-MALFORMED",
+            },
         })
     }
 

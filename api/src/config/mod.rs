@@ -15,9 +15,10 @@ mod macros;
 pub mod migrate;
 pub mod reset;
 pub mod samples;
-mod split;
+pub mod schema;
+pub mod split;
 mod subnets;
-pub(crate) mod tree;
+pub mod tree;
 pub mod upgrade;
 pub mod validate;
 

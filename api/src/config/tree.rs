@@ -1,21 +1,36 @@
-//! A document with the place of every key and value, to answer "where does this field stand?".
+//! A document with the place of every key and value, to answer "where does this field stand?" and to be held against a
+//! schema.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
 use super::error::Place;
 
-/// A YAML value, its scalars forgotten.
+/// A YAML value.
 #[derive(Debug)]
 pub enum Tree {
-    Scalar,
+    /// Never an array or object.
+    Scalar(Value),
     Sequence(Vec<Spanned<Tree>>),
     Mapping(Vec<(Spanned<String>, Spanned<Tree>)>),
 }
 
 impl Tree {
+    /// The same without places.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Scalar(value) => value.clone(),
+            Self::Sequence(items) => Value::Array(items.iter().map(|item| item.value.to_value()).collect()),
+            Self::Mapping(entries) => {
+                Value::Object(entries.iter().map(|(k, v)| (k.value.clone(), v.value.to_value())).collect::<Map<_, _>>())
+            }
+        }
+    }
+
     /// The place of the value at a path such as `networking.serviceSubnet` or `bootstrapTokens[0].token`; when the path is
     /// not all there, the place of the longest part that is.
     #[must_use]
@@ -31,7 +46,7 @@ impl Tree {
                 _ => None,
             };
             let Some((location, next)) = found else { break };
-            place = Some(Place { line: location.line(), column: location.column() });
+            place = Some(Place::from(location));
             here = next;
         }
         place
@@ -65,44 +80,44 @@ impl<'de> Visitor<'de> for TreeVisitor {
         f.write_str("a YAML value")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Value::Bool(value)))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
     }
 
-    fn visit_i128<E>(self, _: i128) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_i128<E>(self, value: i128) -> Result<Tree, E> {
+        Ok(Tree::Scalar(i64::try_from(value).map_or_else(|_| Value::String(value.to_string()), Value::from)))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
     }
 
-    fn visit_u128<E>(self, _: u128) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_u128<E>(self, value: u128) -> Result<Tree, E> {
+        Ok(Tree::Scalar(u64::try_from(value).map_or_else(|_| Value::String(value.to_string()), Value::from)))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
+        Ok(Tree::Scalar(Number::from_f64(value).map_or(Value::Null, Value::Number)))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
+        Ok(Tree::Scalar(value.into()))
     }
 
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+    fn visit_bytes<E>(self, value: &[u8]) -> Result<Tree, E> {
+        Ok(Tree::Scalar(String::from_utf8_lossy(value).into()))
     }
 
     fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+        Ok(Tree::Scalar(Value::Null))
     }
 
     fn visit_none<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar)
+        Ok(Tree::Scalar(Value::Null))
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
