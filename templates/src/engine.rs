@@ -31,6 +31,8 @@ templates![
     "junio-kubelet.service",
     "kube_proxy.yaml",
     "kube_proxy_kubeconfig.yaml",
+    "kubeadm_certs.yaml",
+    "kubeadm_certs_rights.yaml",
     "kubeadm_config.yaml",
     "kubelet_config.yaml",
     "kubelet_instance_config.yaml",

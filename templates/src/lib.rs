@@ -15,7 +15,9 @@ pub mod flannel;
 pub mod kube_proxy;
 pub mod kubelet_files;
 pub mod node;
+pub mod patch;
 pub mod static_pod;
+pub mod upload_certs;
 pub mod upload_config;
 
 mod engine;

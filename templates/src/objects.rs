@@ -70,7 +70,8 @@ pub fn parse_objects(template: &'static str, text: &str) -> Result<Vec<Object>, 
         .collect()
 }
 
-fn check(template: &'static str, value: &Value) -> Result<(), TemplateError> {
+/// Whether `value` is a whole object of its type.
+pub fn check(template: &'static str, value: &Value) -> Result<(), TemplateError> {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
     match kind {
         "Pod" => same::<core::Pod>(template, kind, value),

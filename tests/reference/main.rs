@@ -3,6 +3,7 @@
 
 mod accepted;
 mod diff;
+mod patches;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
