@@ -10,7 +10,7 @@ use junio_api::config::{
 };
 use junio_phases::{PhaseId, UnknownPhase};
 
-use crate::cli::{InitFlags, ResetArgs};
+use crate::cli::{ExtraArgs, InitFlags, ResetArgs};
 use crate::error::CommandError;
 use crate::facts;
 
@@ -48,16 +48,20 @@ pub struct InitSettings {
 }
 
 /// Reads the file if there is one, lays the flags over it, applies defaults, validates.
-pub fn init(flags: &InitFlags) -> Result<InitSettings, CommandError> {
+pub fn init(flags: &InitFlags, extra_args: &ExtraArgs) -> Result<InitSettings, CommandError> {
     let source = flags.config.as_deref().map(Source::read).transpose()?;
     let (mut documents, mut warnings) = match &source {
         Some(source) => {
-            refuse_mixed(&flags.excluded_by_config())?;
+            refuse_mixed(&[flags.excluded_by_config(), extra_args.given()].concat())?;
             load_init(&source.text).map_err(|error| CommandError::Config { source_text: source.clone(), error })?
         }
         None => Default::default(),
     };
     lay_over(&mut documents, flags);
+    let ExtraArgs { apiserver_extra_args, controller_manager_extra_args, scheduler_extra_args } = extra_args.clone();
+    documents.cluster.api_server.extra_args.extend(apiserver_extra_args);
+    documents.cluster.controller_manager.extra_args.extend(controller_manager_extra_args);
+    documents.cluster.scheduler.extra_args.extend(scheduler_extra_args);
     let token_generated = documents.init.bootstrap_tokens.iter().all(|token| token.token.is_none());
     let skip_names = if flags.skip_phases.is_empty() { &documents.init.skip_phases } else { &flags.skip_phases };
     let skip = phases(skip_names, PhaseId::INIT_NAMES)?;

@@ -1,5 +1,6 @@
 //! The binary as a user meets it: output, streams, exit codes. Needs no root, no Docker and no bundle.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -70,6 +71,194 @@ fn phase_help_lists_phases_in_order() {
         .map(|name| help.find(name).expect(name))
         .collect();
     assert!(places.is_sorted(), "{places:?}");
+}
+
+/// The flags that a help text shows.
+fn flags(help: &str) -> BTreeSet<String> {
+    let shown = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    shown
+        .filter_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("--")))
+        .map(|flag| flag.trim_end_matches(',').to_owned())
+        .collect()
+}
+
+#[test]
+fn each_phase_has_the_flags_that_kubeadm_gives_it() {
+    // What concerns how we run, and the bundle, which kubeadm has not.
+    const OURS: [&str; 5] = ["help", "output", "bundle", "rootfs", "v"];
+    for line in include_str!("reference/fixtures/phase-flags.txt").lines() {
+        let (phase, theirs) = line.split_once(':').expect("PHASE: FLAGS");
+        let arguments: Vec<&str> = ["init", "phase"].into_iter().chain(phase.split('/')).collect();
+        let help = out(&junioadm(&[&arguments[..], &["--help"]].concat()));
+        let mut ours = flags(&help);
+        ours.retain(|flag| !OURS.contains(&flag.as_str()));
+        let (deprecated, mut theirs): (BTreeSet<String>, BTreeSet<String>) =
+            theirs.split_whitespace().map(str::to_owned).partition(|flag| flag.ends_with("-extra-args"));
+        if ["wait-control-plane", "show-join-command"].contains(&phase) {
+            // kubeadm cannot run these two alone; ours can, and then need to know for which configuration.
+            theirs.extend(["config".to_owned(), "dry-run".to_owned()]);
+        }
+        assert_eq!(ours, theirs, "{phase}");
+        for flag in ["apiserver-extra-args", "controller-manager-extra-args", "scheduler-extra-args"] {
+            // Flags are looked at before files, and a file that is not there stops everything.
+            let given = format!("--{flag}=a=b");
+            let output = junioadm(&[&arguments[..], &[&given, "--config", "/dev/null/none"]].concat());
+            let expected = if deprecated.contains(flag) { "cannot read /dev/null/none" } else { "unexpected argument" };
+            assert!(code(&output) == 2 && err(&output).contains(expected), "{phase}: {}", err(&output));
+        }
+    }
+}
+
+#[test]
+fn a_flag_of_another_phase_is_refused() {
+    for arguments in [
+        &["init", "phase", "certs", "ca", "--pod-network-cidr", "10.0.0.0/16"][..],
+        &["init", "phase", "control-plane", "scheduler", "--apiserver-extra-args", "v=4"],
+        &["init", "phase", "upload-config", "kubelet", "--print-manifest"],
+        &["init", "phase", "addon", "all", "--print-manifest"],
+        &["init", "--print-manifest"],
+        &["init", "phase", "certs", "banana"],
+        &["init", "phase"],
+    ] {
+        let output = junioadm(arguments);
+        assert_eq!((code(&output), out(&output).as_str()), (2, ""), "{arguments:?}");
+    }
+    let shown = err(&junioadm(&["init", "phase", "certs", "ca", "--pod-network-cidr", "10.0.0.0/16"]));
+    assert!(
+        shown.contains("unexpected argument '--pod-network-cidr'") && shown.contains("init phase certs ca --help"),
+        "{shown}"
+    );
+}
+
+const CONFIG: &str = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {advertiseAddress: 10.78.0.11}\n\
+    nodeRegistration: {name: n1}\n";
+
+#[test]
+fn an_addon_is_printed_as_it_would_be_applied() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(
+        directory.path().join("corednsdeployment+json.yaml"),
+        "- {op: replace, path: /spec/replicas, value: 5}\n",
+    )
+    .expect("writable");
+    let config = format!(
+        "{CONFIG}patches: {{directory: {}}}\n---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n\
+         networking: {{dnsDomain: example.test}}\n",
+        directory.path().display()
+    );
+    let printed = with_input(&["init", "phase", "addon", "coredns", "--print-manifest", "--config", "-"], &config);
+    assert_eq!(code(&printed), 0, "{}", err(&printed));
+    let text = out(&printed);
+    assert!(text.starts_with("---\n"), "{text}");
+    let objects: Vec<Value> =
+        text[4..].split("\n---\n").map(|part| junio_api::yaml::from_str(part).expect("YAML")).collect();
+    let kinds: Vec<_> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+    for kind in ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Deployment", "Service"] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    let deployment = objects.iter().find(|object| object["kind"] == "Deployment").expect("there");
+    assert_eq!(deployment["spec"]["replicas"], 5);
+    assert!(text.contains("kubernetes example.test in-addr.arpa"), "{text}");
+    let proxy =
+        out(&with_input(&["init", "phase", "addon", "kube-proxy", "--print-manifest", "--config", "-"], CONFIG));
+    assert!(proxy.contains("kind: DaemonSet") && proxy.contains("https://10.78.0.11:6443"), "{proxy}");
+}
+
+/// `init phase ARGUMENTS --dry-run --config -` into a directory.
+fn dry_run(directory: &std::path::Path, arguments: &[&str], config: &str) -> Output {
+    let mut child = command(&[&["init", "phase"], arguments, &["--dry-run", "--config", "-"]].concat())
+        .env("KUBEADM_INIT_DRYRUN_DIR", directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    child.stdin.take().expect("piped").write_all(config.as_bytes()).expect("takes its input");
+    child.wait_with_output().expect("ends")
+}
+
+#[test]
+fn a_phase_alone_renders_only_its_own_files_with_their_patches() {
+    let (patches, rendered) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let patch = "spec:\n  containers:\n  - name: kube-scheduler\n    resources: {requests: {cpu: 900m}}\n";
+    std::fs::write(patches.path().join("kube-scheduler.yaml"), patch).expect("writable");
+    let config = format!("{CONFIG}patches: {{directory: {}}}\n", patches.path().display());
+    let output = dry_run(rendered.path(), &["control-plane", "scheduler"], &config);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let files: Vec<_> =
+        std::fs::read_dir(rendered.path()).expect("there").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(files, ["kube-scheduler.yaml"]);
+    let manifest = std::fs::read_to_string(rendered.path().join("kube-scheduler.yaml")).expect("readable");
+    assert!(manifest.contains("900m"), "{manifest}");
+}
+
+#[test]
+fn a_bad_patch_is_shown_with_its_line_and_stops_everything() {
+    let (patches, rendered) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let cases = [
+        (
+            "etcd.yaml",
+            "spec:\n  containers:\n  - name: etcd\n    imag: x\n",
+            "etcd.yaml:4:5: unknown field \"imag\"",
+            "JUNIO-PATCH-FILE",
+        ),
+        ("etcd+banana.yaml", "a: b\n", "patch type after '+'", "JUNIO-PATCH-FILE"),
+        (
+            "kube-scheduler+json.json",
+            "[\n{\"op\": \"remove\", \"path\": \"/spec/none\"}]",
+            "+json.json:2:1: this json patch cannot be applied",
+            "JUNIO-PATCH-APPLY",
+        ),
+        (
+            "kubeletconfiguration.yaml",
+            "maxPods: many\n",
+            "kubeletconfiguration.yaml:1:10: maxPods must be",
+            "JUNIO-PATCH-FILE",
+        ),
+    ];
+    for (name, text, shown, stable) in cases {
+        let path = patches.path().join(name);
+        std::fs::write(&path, text).expect("writable");
+        let config = format!("{CONFIG}patches: {{directory: {}}}\n", patches.path().display());
+        let output = dry_run(rendered.path(), &["control-plane", "all"], &config);
+        assert_eq!(code(&output), 2, "{name}: {}", err(&output));
+        assert!(err(&output).contains(shown) && err(&output).contains(stable), "{name}: {}", err(&output));
+        assert_eq!(std::fs::read_dir(rendered.path()).expect("there").count(), 0, "{name}: nothing may be written");
+        std::fs::remove_file(path).expect("removable");
+    }
+    let output =
+        dry_run(rendered.path(), &["control-plane", "all"], &format!("{CONFIG}patches: {{directory: /no/such}}\n"));
+    assert!(code(&output) == 2 && err(&output).contains("JUNIO-PATCH-DIRECTORY"), "{}", err(&output));
+}
+
+#[test]
+fn deprecated_extra_arguments_still_work() {
+    let rendered = tempfile::tempdir().expect("a directory");
+    let output = command(&[
+        "init",
+        "phase",
+        "control-plane",
+        "apiserver",
+        "--dry-run",
+        "--apiserver-advertise-address",
+        "10.78.0.11",
+    ])
+    .args(["--apiserver-extra-args", "v=4,audit-log-path=/x"])
+    .env("KUBEADM_INIT_DRYRUN_DIR", rendered.path())
+    .output()
+    .expect("the binary runs");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(err(&output).contains("--apiserver-extra-args is deprecated"), "{}", err(&output));
+    let manifest = std::fs::read_to_string(rendered.path().join("kube-apiserver.yaml")).expect("readable");
+    assert!(manifest.contains("--v=4") && manifest.contains("--audit-log-path=/x"), "{manifest}");
+}
+
+#[test]
+fn exit_codes_are_listed() {
+    let help = out(&junioadm(&["--help"]));
+    for line in ["Exit codes:", "    2   the command line", "    5   of several hosts", "    130 interrupted"] {
+        assert!(help.contains(line), "{line}");
+    }
 }
 
 #[test]
@@ -221,11 +410,7 @@ fn generated_secrets_have_the_right_form_and_differ() {
 
 #[test]
 fn unknown_phases_are_refused_before_anything_happens() {
-    for arguments in [
-        &["init", "--skip-phases", "banana"][..],
-        &["init", "phase", "certs", "banana"],
-        &["reset", "--skip-phases", "certs"],
-    ] {
+    for arguments in [&["init", "--skip-phases", "banana"][..], &["reset", "--skip-phases", "certs"]] {
         let output = junioadm(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}");
         assert!(err(&output).contains("invalid phase name"), "{}", err(&output));

@@ -1,12 +1,13 @@
 //! The API server as phases use it: a client from a kubeconfig's text, server-side apply with patience, plain health checks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use junio_api::hint::{Hint, NextStep};
 use junio_api::{Code, names};
+use junio_pki::PkiError;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -84,6 +85,27 @@ pub async fn connect(kubeconfig: &Path, server: Option<&str>) -> Result<Client, 
 pub(crate) fn unverified(server: &str) -> Result<Client, Cause> {
     let mut config = Config::new(server.parse().map_err(|_| Cause::Config(format!("{server} is no address")))?);
     config.accept_invalid_certs = true;
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    Client::try_from(config).map_err(|source| Cause::other(ApiError::Client { server: server.to_owned(), source }))
+}
+
+/// A client of an endpoint that takes certificates from files, such as an etcd's.
+pub(crate) fn with_files(
+    server: &str,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<Client, Cause> {
+    let mut config = Config::new(server.parse().map_err(|_| Cause::Config(format!("{server} is no address")))?);
+    if let Some(path) = ca {
+        let pem = std::fs::read_to_string(&path).map_err(|source| Cause::other(PkiError::Read { path, source }))?;
+        let roots = junio_pki::tls::certificates(&pem).map_err(Cause::other)?;
+        config.root_cert = Some(roots.into_iter().map(|certificate| certificate.to_vec()).collect());
+    }
+    config.auth_info.client_certificate = certificate.map(|path| path.display().to_string());
+    config.auth_info.client_key = key.map(|path| path.display().to_string());
+    config.proxy_url = None;
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     Client::try_from(config).map_err(|source| Cause::other(ApiError::Client { server: server.to_owned(), source }))
@@ -179,6 +201,32 @@ async fn apply(client: &Client, object: &Value, deadline: Instant, compare: bool
             Ok(applied) => return Ok(!compare || applied.metadata.resource_version != before),
             Err(error) if is_transient(&error) && Instant::now() < deadline => tokio::time::sleep(RETRY).await,
             Err(source) => return Err(Cause::other(ApiError::Apply { object: target.title(), source })),
+        }
+    }
+}
+
+/// Creates an object, or replaces the one of this name whoever made it; tried until the API server takes it or `patience`
+/// ends. Returns what is stored.
+pub(crate) async fn create_or_replace<K>(api: &Api<K>, object: &K, patience: Duration) -> Result<K, Cause>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
+    K::DynamicType: Default,
+{
+    let deadline = Instant::now() + patience;
+    let name = object.meta().name.clone().unwrap_or_default();
+    let parameters = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    loop {
+        let mut answer = api.create(&parameters, object).await;
+        if matches!(&answer, Err(kube::Error::Api(status)) if status.code == 409) {
+            answer = api.replace(&name, &parameters, object).await;
+        }
+        match answer {
+            Ok(stored) => return Ok(stored),
+            Err(error) if is_transient(&error) && Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+            Err(source) => {
+                let object = format!("{} {name}", K::kind(&K::DynamicType::default()));
+                return Err(Cause::other(ApiError::Apply { object, source }));
+            }
         }
     }
 }

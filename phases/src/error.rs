@@ -8,6 +8,7 @@ use std::time::Duration;
 use junio_api::Code;
 use junio_api::hint::{Hint, NextStep};
 
+use crate::patches::PatchesError;
 use crate::phase_id::PhaseId;
 
 /// What exit code an error deserves.
@@ -69,6 +70,9 @@ pub enum Cause {
     MissingInput { what: String, phase: PhaseId },
     #[error("the configuration cannot be used: {0}")]
     Config(String),
+    /// Patches that cannot be read or applied; nothing was changed.
+    #[error(transparent)]
+    Patches(#[from] PatchesError),
     /// An error of one of our crates, with its own code and next step.
     #[error(transparent)]
     Other(#[from] OtherError),
@@ -125,7 +129,7 @@ impl PhaseError {
         match &*self.cause {
             Cause::Preflight(_) | Cause::Locked { .. } => ErrorClass::Preflight,
             Cause::Interrupted => ErrorClass::Interrupted,
-            Cause::Config(_) => ErrorClass::Usage,
+            Cause::Config(_) | Cause::Patches(_) => ErrorClass::Usage,
             Cause::Other(other) if !other.0.expected() => ErrorClass::Bug,
             _ => ErrorClass::Phase,
         }
@@ -153,6 +157,7 @@ impl Hint for PhaseError {
             Cause::ServiceFailed { .. } => Code("SERVICE-FAILED"),
             Cause::MissingInput { .. } => Code("MISSING-INPUT"),
             Cause::Config(_) => Code("CONFIG"),
+            Cause::Patches(error) => error.code(),
             Cause::Other(other) => other.0.code(),
         }
     }
@@ -183,6 +188,7 @@ impl Hint for PhaseError {
                 NextStep::command(format!("junioadm init phase {}", phase.name().replace('/', " ")))
             }
             Cause::Config(_) => NextStep::command("junioadm config validate --config FILE"),
+            Cause::Patches(error) => return error.next_step(),
             Cause::Other(other) => return other.0.next_step(),
         })
     }

@@ -10,6 +10,7 @@ mod event;
 mod init;
 mod journal;
 mod options;
+mod patches;
 mod phase_id;
 mod plan;
 mod preflight;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use junio_api::Layout;
 use junio_api::config::{InitDocuments, ResetConfiguration};
 use junio_api::token::Token;
+use junio_api::{Layout, Secret};
 use serde::Serialize;
 
 use crate::event::Outcome;
@@ -37,6 +37,20 @@ pub struct InitOptions {
     /// Store the certificates encrypted in the cluster.
     pub upload_certs: bool,
     pub skip_certificate_key_print: bool,
+    /// For phases that talk to the API server; this host's own by default.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the phase `kubeconfig` puts its files; `/etc/kubernetes` by default.
+    pub kubeconfig_dir: Option<PathBuf>,
+    /// Render the objects of one add-on instead of applying them.
+    pub print_manifest: bool,
+}
+
+impl InitOptions {
+    /// Nothing on this host or in the cluster is changed.
+    #[must_use]
+    pub fn read_only(&self) -> bool {
+        self.dry_run || self.print_manifest
+    }
 }
 
 /// How the checks alone run.
@@ -72,7 +86,11 @@ pub struct InitReport {
     /// In the order in which phases ended.
     pub timeline: Vec<Timing>,
     pub elapsed: Duration,
-    /// Where a dry run put its files.
+    /// What the uploaded certificates are encrypted with; `None` when none were.
+    pub certificate_key: Option<Secret<String>>,
+    /// The objects of an add-on, with `print_manifest`.
+    pub manifest: Option<String>,
+    /// Where a dry run put its files; `None` when there were none.
     pub dry_run_directory: Option<PathBuf>,
     /// The network was left out: the node stays NotReady until one is installed.
     pub network_installed: bool,

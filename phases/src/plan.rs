@@ -13,6 +13,7 @@ use junio_api::{Layout, cidr, names};
 use junio_host::Facts;
 use junio_host::facts::{CgroupVersion, DockerState, InitSystem};
 use junio_pki::{KeyAlgorithm, KubeconfigParams, PkiParams};
+use junio_templates::patch::Patches;
 use serde_json::{Value, json};
 
 use crate::error::Cause;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub certificate_directories: Vec<String>,
     pub proxies: Vec<(String, String)>,
     pub timeouts: PlannedTimeouts,
+    /// Of manifests and the CoreDNS Deployment; `kubelet_config` has its own in it already.
+    pub patches: Patches,
 }
 
 /// References by use.
@@ -157,6 +160,7 @@ impl Plan {
             kubeconfigs,
             overlay,
             proxies,
+            patches: Patches::default(),
             documents,
         })
     }

@@ -11,11 +11,14 @@ use junio_pki::Kubeconfig;
 use junio_templates::coredns::CoreDnsOptions;
 use junio_templates::flannel::{Backend, FlannelOptions};
 use junio_templates::kubelet_files::KubeletFlags;
+use junio_templates::patch::Target;
 use junio_templates::{ControlPlaneHost, EtcdBackend, EtcdCluster, EtcdOptions, Extra, TemplateError};
 use junio_templates::{bootstrap, control_plane, coredns, etcd, flannel, kube_proxy, kubelet_files, upload_config};
 use serde_json::{Map, Value};
 
 use crate::error::Cause;
+use crate::patches::PatchesError;
+use crate::phase_id::PhaseId;
 use crate::plan::Plan;
 use crate::tokens;
 
@@ -32,6 +35,26 @@ pub(crate) enum Component {
 }
 
 impl Component {
+    const ALL: [Self; 4] = [Self::Etcd, Self::ApiServer, Self::ControllerManager, Self::Scheduler];
+
+    const fn phase(self) -> PhaseId {
+        match self {
+            Self::Etcd => PhaseId::EtcdLocal,
+            Self::ApiServer => PhaseId::ControlPlaneApiserver,
+            Self::ControllerManager => PhaseId::ControlPlaneControllerManager,
+            Self::Scheduler => PhaseId::ControlPlaneScheduler,
+        }
+    }
+
+    const fn target(self) -> Target {
+        match self {
+            Self::Etcd => Target::Etcd,
+            Self::ApiServer => Target::ApiServer,
+            Self::ControllerManager => Target::ControllerManager,
+            Self::Scheduler => Target::Scheduler,
+        }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Etcd => names::ETCD,
@@ -73,7 +96,21 @@ pub(crate) fn manifest(plan: &Plan, component: Component, external_ca: bool) -> 
         ),
         Component::Scheduler => control_plane::scheduler(&host, &extra(&cluster.scheduler)),
     };
-    text.map_err(Cause::other)
+    let text = text.map_err(Cause::other)?;
+    Ok(plan.patches.apply_text(component.target(), text).map_err(PatchesError::from)?)
+}
+
+/// Applies every patch to what it is for and forgets the result: a bad one shows before anything is changed.
+pub(crate) fn try_patches(plan: &Plan) -> Result<(), Cause> {
+    for component in Component::ALL {
+        if plan.patches.touch(component.target()) && (component != Component::Etcd || plan.pki.local_etcd) {
+            manifest(plan, component, false)?;
+        }
+    }
+    if plan.patches.touch(Target::CoreDns) {
+        coredns(plan, None)?;
+    }
+    Ok(())
 }
 
 fn host(plan: &Plan) -> ControlPlaneHost {
@@ -229,7 +266,27 @@ pub(crate) fn coredns(plan: &Plan, existing_corefile: Option<&str>) -> Result<Ve
         api_host,
         api_port,
     };
-    values(coredns::coredns(&options, existing_corefile))
+    let mut objects = values(coredns::coredns(&options, existing_corefile))?;
+    for deployment in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
+        *deployment = plan.patches.apply(Target::CoreDns, deployment.take()).map_err(PatchesError::from)?;
+    }
+    Ok(objects)
+}
+
+/// The objects of add-ons as one text, each behind a marker line as kubeadm prints them.
+pub(crate) fn addon(plan: &Plan, only: Option<PhaseId>) -> Result<String, Cause> {
+    let wants = |phase: PhaseId| only.is_none_or(|only| only.covers(phase));
+    let mut objects = Vec::new();
+    if wants(PhaseId::AddonCoreDns) {
+        objects.extend(coredns(plan, None)?);
+    }
+    if wants(PhaseId::AddonKubeProxy) {
+        objects.extend(kube_proxy(plan)?);
+    }
+    if wants(PhaseId::AddonFlannel) {
+        objects.extend(flannel(plan)?);
+    }
+    Ok(format!("---\n{}", config::emit::to_multi_yaml(&objects).map_err(|e| Cause::other(TemplateError::from(e)))?))
 }
 
 /// The kube-proxy add-on.
@@ -270,38 +327,44 @@ fn values(objects: Result<Vec<junio_templates::Object>, TemplateError>) -> Resul
     Ok(objects.map_err(Cause::other)?.into_iter().map(junio_templates::Object::into_value).collect())
 }
 
-/// Writes all files that `init` would write into one flat directory, as kubeadm's dry run does. Returns the API objects' text.
+/// What the wanted phases would write, as files of one flat directory as in kubeadm's dry run; API objects in one of them.
 pub(crate) fn everything(
     plan: &Plan,
     ca_pem: &str,
     external_ca: bool,
     directory: &Path,
+    wants: impl Fn(PhaseId) -> bool,
 ) -> Result<Vec<(std::path::PathBuf, String)>, Cause> {
+    let cluster = &plan.documents.cluster;
     let mut files = Vec::new();
-    for component in [Component::Etcd, Component::ApiServer, Component::ControllerManager, Component::Scheduler] {
-        if component == Component::Etcd && !plan.pki.local_etcd {
-            continue;
+    for component in Component::ALL {
+        if wants(component.phase()) && (component != Component::Etcd || plan.pki.local_etcd) {
+            files.push((directory.join(format!("{}.yaml", component.name())), manifest(plan, component, external_ca)?));
         }
-        files.push((directory.join(format!("{}.yaml", component.name())), manifest(plan, component, external_ca)?));
     }
-    for file in kubelet_files(plan)? {
-        files.push((directory.join(file.name), file.text));
+    if wants(PhaseId::KubeletStart) {
+        files.extend(kubelet_files(plan)?.map(|file| (directory.join(file.name), file.text)));
     }
-    let mut objects = cluster_admins()?;
-    objects.extend(kubeadm_config(plan)?);
-    objects.extend(kubelet_config(plan)?);
-    let tokens: Vec<KnownToken> = plan.documents.init.bootstrap_tokens.iter().cloned().map(KnownToken::new).collect();
-    objects.extend(bootstrap_objects(plan, &tokens, ca_pem, None, Timestamp::now())?);
-    if !plan.documents.cluster.dns.disabled {
-        objects.extend(coredns(plan, None)?);
+    let mut objects = Vec::new();
+    let mut add = |wanted: bool, render: &dyn Fn() -> Result<Vec<Value>, Cause>| {
+        if wanted {
+            objects.extend(render()?);
+        }
+        Ok::<_, Cause>(())
+    };
+    add(wants(PhaseId::WaitControlPlane), &cluster_admins)?;
+    add(wants(PhaseId::UploadConfigKubeadm), &|| kubeadm_config(plan))?;
+    add(wants(PhaseId::UploadConfigKubelet), &|| kubelet_config(plan))?;
+    add(wants(PhaseId::BootstrapToken), &|| {
+        let tokens: Vec<_> = plan.documents.init.bootstrap_tokens.iter().cloned().map(KnownToken::new).collect();
+        bootstrap_objects(plan, &tokens, ca_pem, None, Timestamp::now())
+    })?;
+    add(!cluster.dns.disabled && wants(PhaseId::AddonCoreDns), &|| coredns(plan, None))?;
+    add(!cluster.proxy.disabled && wants(PhaseId::AddonKubeProxy), &|| kube_proxy(plan))?;
+    add(plan.overlay && wants(PhaseId::AddonFlannel), &|| flannel(plan))?;
+    if !objects.is_empty() {
+        let text = config::emit::to_multi_yaml(&objects).map_err(|e| Cause::other(TemplateError::from(e)))?;
+        files.push((directory.join("objects.yaml"), text));
     }
-    if !plan.documents.cluster.proxy.disabled {
-        objects.extend(kube_proxy(plan)?);
-    }
-    if plan.overlay {
-        objects.extend(flannel(plan)?);
-    }
-    let text = config::emit::to_multi_yaml(&objects).map_err(|e| Cause::other(TemplateError::from(e)))?;
-    files.push((directory.join("objects.yaml"), text));
     Ok(files)
 }

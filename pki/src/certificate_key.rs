@@ -88,4 +88,14 @@ mod tests {
         assert_eq!(key.open(b"short"), Err(CertificateKeyError::Decrypt));
         assert_eq!(CertificateKey::parse("00"), Err(CertificateKeyError::Malformed));
     }
+
+    /// Made by `EncryptBytes` of kubeadm v1.36.3 (`app/util/crypto`) with the key 00 01 02 ... 1f.
+    #[test]
+    fn what_kubeadm_sealed_opens() {
+        let key: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+        let sealed = "93bffb202b24c0c013701a0d8583a925cf7dbf495e27b263ee78bfdfa81d26de7938051c56754b56f71af6fd9cbc8347";
+        let sealed = hex::decode(sealed).expect("hex");
+        let opened = CertificateKey::parse(&key).expect("a key").open(&sealed).expect("opens");
+        assert_eq!(opened.expose(), b"what kubeadm sealed\n");
+    }
 }

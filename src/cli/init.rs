@@ -7,7 +7,7 @@ use junio_api::duration::GoDuration;
 use junio_api::{Layout, Token};
 use junio_phases::PhaseId;
 
-use super::RunOutput;
+use super::{PhaseCommand, RunOutput};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = phases_help())]
@@ -21,24 +21,11 @@ pub struct InitCommand {
 #[derive(Debug, Subcommand)]
 pub enum InitSubcommand {
     /// Run one phase alone, with its inputs from disk
-    Phase(PhaseArgs),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = phases_help())]
-pub struct PhaseArgs {
-    /// The phase: `certs apiserver`, `certs/apiserver`, or a group such as `certs`
-    #[arg(required = true, num_args = 1..=2, value_name = "NAME")]
-    pub name: Vec<String>,
-    #[command(flatten)]
-    pub args: InitArgs,
-}
-
-impl PhaseArgs {
-    /// `GROUP/PHASE`, however it was typed.
-    pub fn joined(&self) -> String {
-        self.name.join("/")
-    }
+    #[command(after_help = phases_help())]
+    Phase {
+        #[command(subcommand)]
+        command: PhaseCommand,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

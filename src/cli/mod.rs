@@ -6,6 +6,7 @@ mod init;
 mod kubeconfig;
 mod lab;
 mod output;
+mod phase;
 mod reset;
 mod token;
 
@@ -15,6 +16,7 @@ pub use init::{InitArgs, InitCommand, InitFlags, InitSubcommand, PlanArgs, Prefl
 pub use kubeconfig::{KubeconfigCommand, UserArgs};
 pub use lab::{LabCommand, LabUpArgs};
 pub use output::{ListOutput, RunOutput, VersionOutput};
+pub use phase::{ExtraArgs, PhaseCommand, PhaseFlags};
 pub use reset::ResetArgs;
 pub use token::{CreateArgs, TokenArgs, TokenCommand};
 
@@ -42,11 +44,17 @@ A cluster in a throw-away host, this machine left as it is:
 Flags, phases and configuration files are kubeadm's. Docker Engine is the container runtime. Images,
 kubelet and network come in the bundle, so no package, registry or internet access is needed.";
 
+/// What is below the list of commands.
+fn help_text() -> String {
+    let codes: String = Exit::ALL.map(|exit| format!("\n    {:<4}{}", exit as u8, exit.meaning())).concat();
+    format!("{WORKFLOW}\n\nExit codes:{codes}")
+}
+
 #[derive(Debug, Parser)]
 #[command(
     name = "junioadm",
     about = "Turns plain Linux hosts with Docker Engine into a Kubernetes cluster",
-    after_help = WORKFLOW,
+    after_help = help_text(),
     disable_version_flag = true,
     propagate_version = false,
     subcommand_required = true,

@@ -1,11 +1,13 @@
 //! `init`, `init phase NAME`, `plan`, and the report at the end.
 
+use std::path::PathBuf;
+
 use junio_api::Layout;
 use junio_phases::{InitOptions, InitReport, PhaseId};
 use serde_json::json;
 
 use super::{block_on, pretty, show_warnings};
-use crate::cli::{InitArgs, InitCommand, InitSubcommand, PlanArgs, RunOutput};
+use crate::cli::{ExtraArgs, InitArgs, InitCommand, InitSubcommand, PhaseFlags, PlanArgs, RunOutput};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::printer::Printer;
@@ -13,20 +15,36 @@ use crate::{reporter, settings};
 
 pub fn run(command: InitCommand, printer: &Printer) -> Result<Exit, CommandError> {
     match command.phase {
-        None => start(command.args, None, printer),
-        Some(InitSubcommand::Phase(phase)) => {
-            let only = settings::phase(&phase.joined(), PhaseId::INIT_NAMES)?;
-            start(phase.args, Some(only), printer)
+        None => start(command.args, PhaseOptions::default(), printer),
+        Some(InitSubcommand::Phase { command }) => {
+            let PhaseFlags { args, extra_args, kubeconfig, kubeconfig_dir, print_manifest } = command.flags;
+            let phase =
+                PhaseOptions { only: Some(command.phase), extra_args, kubeconfig, kubeconfig_dir, print_manifest };
+            start(args, phase, printer)
         }
     }
 }
 
 pub fn plan(args: PlanArgs, printer: &Printer) -> Result<Exit, CommandError> {
-    start(InitArgs { flags: args.flags, dry_run: true, output: args.output }, None, printer)
+    start(InitArgs { flags: args.flags, dry_run: true, output: args.output }, PhaseOptions::default(), printer)
 }
 
-fn start(args: InitArgs, only: Option<PhaseId>, printer: &Printer) -> Result<Exit, CommandError> {
-    let settings = settings::init(&args.flags)?;
+/// What only `init phase NAME` can be told.
+#[derive(Default)]
+struct PhaseOptions {
+    only: Option<PhaseId>,
+    extra_args: ExtraArgs,
+    kubeconfig: Option<PathBuf>,
+    kubeconfig_dir: Option<PathBuf>,
+    print_manifest: bool,
+}
+
+fn start(args: InitArgs, phase: PhaseOptions, printer: &Printer) -> Result<Exit, CommandError> {
+    let PhaseOptions { only, extra_args, kubeconfig, kubeconfig_dir, print_manifest } = phase;
+    for flag in extra_args.given() {
+        printer.err(&format!("warning: --{flag} is deprecated, use extraArgs of ClusterConfiguration"));
+    }
+    let settings = settings::init(&args.flags, &extra_args)?;
     show_warnings(&settings.warnings, args.output, printer);
     if only.is_none() && args.output == RunOutput::Text {
         printer.err(&format!("[init] Using Kubernetes version: {}", settings.documents.cluster.kubernetes_version));
@@ -44,25 +62,40 @@ fn start(args: InitArgs, only: Option<PhaseId>, printer: &Printer) -> Result<Exi
         skip_token_print: args.flags.skip_token_print,
         upload_certs: args.flags.upload_certs,
         skip_certificate_key_print: args.flags.skip_certificate_key_print,
+        kubeconfig,
+        kubeconfig_dir,
+        print_manifest,
     };
+    let dry_run = options.dry_run;
+    let show_key = !options.skip_certificate_key_print;
+    let control_plane_joins = !options.documents.cluster.control_plane_endpoint.is_empty();
     let report = block_on(printer, async |cancel| {
         let reporter = reporter::new(args.output, printer);
         Ok(junio_phases::init(options, reporter.as_ref(), cancel).await?)
     })?;
     match args.output {
-        RunOutput::Text => printer.out(&text(&report, only)),
-        RunOutput::Json => printer.out(&pretty(&to_json(&report))),
+        RunOutput::Text if dry_run && report.dry_run_directory.is_none() => {
+            printer.out("Nothing was changed. This phase writes no files.");
+        }
+        RunOutput::Text => printer.out(&text(&report, only, show_key, control_plane_joins)),
+        RunOutput::Json => printer.out(&pretty(&to_json(&report, show_key))),
     }
     Ok(Exit::Ok)
 }
 
-fn text(report: &InitReport, only: Option<PhaseId>) -> String {
+fn text(report: &InitReport, only: Option<PhaseId>, show_key: bool, control_plane_joins: bool) -> String {
+    if let Some(manifest) = &report.manifest {
+        return manifest.trim_end().to_owned();
+    }
     if let Some(directory) = &report.dry_run_directory {
         return format!("Nothing was changed. What would be written is in {}", directory.display());
     }
     let join = report.join.as_ref().map(junio_phases::JoinCommand::text);
+    let key = report.certificate_key.as_ref().map(|key| if show_key { key.expose().as_str() } else { WITHHELD });
     if only.is_some() {
-        return join.unwrap_or_default();
+        // As with kubeadm the key is the last line, which is where scripts look for it.
+        let key = key.filter(|_| show_key).map(|key| format!("[upload-certs] Using certificate key:\n{key}"));
+        return key.or(join).unwrap_or_default();
     }
     let kubeconfig = report.kubeconfig.display();
     let head = if report.all_reused() {
@@ -81,6 +114,7 @@ fn text(report: &InitReport, only: Option<PhaseId>) -> String {
              (this version of junioadm has no join yet; the token and the hash are those of kubeadm join):\n\n{command}\n"
         )
     });
+    let join = join + &uploaded(report, key, control_plane_joins);
     format!(
         "
 {head}
@@ -103,7 +137,27 @@ Alternatively, if you are the root user, you can run:
     )
 }
 
-fn to_json(report: &InitReport) -> serde_json::Value {
+const WITHHELD: &str = "<value withheld>";
+
+/// How a host joins as another control plane, where that is possible, and what the key is for.
+fn uploaded(report: &InitReport, key: Option<&str>, control_plane_joins: bool) -> String {
+    let Some(key) = key else { return String::new() };
+    let command = report.join.as_ref().filter(|_| control_plane_joins).map_or_else(
+        || format!("\nCertificate key: {key}\n"),
+        |join| {
+            format!(
+                "\nAnother control plane joins by:\n\n{}\\\n\t--control-plane --certificate-key {key}\n",
+                join.text()
+            )
+        },
+    );
+    format!(
+        "{command}\nThe key opens the cluster's certificate authorities: keep it secret. What was uploaded goes away in two hours;\n\
+         `junioadm init phase upload-certs --upload-certs` uploads it again.\n"
+    )
+}
+
+fn to_json(report: &InitReport, show_key: bool) -> serde_json::Value {
     let timeline: Vec<_> = report
         .timeline
         .iter()
@@ -127,6 +181,8 @@ fn to_json(report: &InitReport) -> serde_json::Value {
         "join": join,
         "networkInstalled": report.network_installed,
         "reused": report.all_reused(),
+        "certificateKey": report.certificate_key.as_ref().filter(|_| show_key).map(|key| key.expose()),
+        "manifest": report.manifest,
         "dryRunDirectory": report.dry_run_directory,
         "elapsedMs": report.elapsed.as_millis() as u64,
         "timeline": timeline,

@@ -92,7 +92,7 @@ impl Command {
     fn run_output(&self) -> RunOutput {
         match self {
             Self::Init(command) => match &command.phase {
-                Some(cli::InitSubcommand::Phase(phase)) => phase.args.output,
+                Some(cli::InitSubcommand::Phase { command }) => command.flags.args.output,
                 None => command.args.output,
             },
             Self::Plan(args) => args.output,

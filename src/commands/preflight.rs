@@ -5,14 +5,14 @@ use junio_phases::PreflightOptions;
 use serde_json::json;
 
 use super::{block_on, pretty, show_warnings};
-use crate::cli::{PreflightArgs, RunOutput};
+use crate::cli::{ExtraArgs, PreflightArgs, RunOutput};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::{reporter, settings};
 
 pub fn run(args: PreflightArgs, printer: &Printer) -> Result<Exit, CommandError> {
-    let settings = settings::init(&args.flags)?;
+    let settings = settings::init(&args.flags, &ExtraArgs::default())?;
     show_warnings(&settings.warnings, args.output, printer);
     let options = PreflightOptions {
         documents: settings.documents,

@@ -34,6 +34,13 @@ const MEMBERS: [(PhaseId, CertId); 10] = [
     (PhaseId::CertsApiserverEtcdClient, CertId::ApiServerEtcdClient),
 ];
 
+/// The certificates that this run is to make, and whether the service account key pair too.
+pub(crate) fn wanted(ctx: &Context<'_>) -> (Vec<CertId>, bool) {
+    let local_etcd = ctx.plan.pki.local_etcd;
+    let members = MEMBERS.into_iter().filter(|(_, id)| local_etcd || !id.belongs_to_local_etcd());
+    (members.filter(|(phase, _)| ctx.wants(*phase)).map(|(_, id)| id).collect(), ctx.wants(PhaseId::CertsSa))
+}
+
 /// Files of the directory that a run may write.
 pub(crate) fn files(pki_dir: &Path, local_etcd: bool) -> Vec<std::path::PathBuf> {
     let mut files: Vec<_> = CERTIFICATES

@@ -33,14 +33,20 @@ pub(crate) struct Kubeconfigs(());
 /// Without these no API server is of use to us.
 const FIRST: [KubeconfigId; 2] = [KubeconfigId::Kubelet, KubeconfigId::SuperAdmin];
 
+/// The files that this run is to make.
+pub(crate) fn wanted(ctx: &Context<'_>) -> Vec<KubeconfigId> {
+    MEMBERS.into_iter().filter(|(phase, _)| ctx.wants(*phase)).map(|(_, id)| id).collect()
+}
+
 /// Makes what is missing of the first two. The CA's certificate must exist, hence the argument.
 pub(crate) async fn first(ctx: &Context<'_>, _certificates: &Certificates) -> Result<FirstKubeconfigs, PhaseError> {
     let started = ctx.run.elapsed();
-    let wanted = MEMBERS.into_iter().filter(|(phase, _)| ctx.wants(*phase)).map(|(_, id)| id);
-    let (first, rest): (Vec<_>, Vec<_>) = wanted.partition(|id| FIRST.contains(id));
+    let (first, rest): (Vec<_>, Vec<_>) = wanted(ctx).into_iter().partition(|id| FIRST.contains(id));
     if !(first.is_empty() && rest.is_empty()) {
         ctx.run.started(PhaseId::Kubeconfig);
-        ctx.run.line(PhaseId::Kubeconfig, "Using kubeconfig folder \"/etc/kubernetes\"");
+        let own = std::path::Path::new("/etc/kubernetes");
+        let folder = ctx.options.kubeconfig_dir.as_deref().unwrap_or(own).display().to_string();
+        ctx.run.line(PhaseId::Kubeconfig, format!("Using kubeconfig folder {folder:?}"));
     }
     let changed = create(ctx, first).await.in_phase(PhaseId::Kubeconfig)?;
     Ok(FirstKubeconfigs { rest, changed, started })
@@ -63,7 +69,8 @@ async fn create(ctx: &Context<'_>, ids: Vec<KubeconfigId>) -> Result<bool, Cause
     if ids.is_empty() {
         return Ok(false);
     }
-    let directory = ctx.changes.host.layout().kubernetes_dir();
+    let own = ctx.changes.host.layout().kubernetes_dir();
+    let directory = ctx.options.kubeconfig_dir.clone().unwrap_or(own);
     ctx.changes.directories(PhaseId::Kubeconfig, &[(directory.clone(), 0o755)]).await?;
     let files: Vec<_> = ids.iter().map(|id| directory.join(id.file_name())).collect();
     ctx.changes.intend_absent(PhaseId::Kubeconfig, &files).await?;

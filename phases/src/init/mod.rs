@@ -12,6 +12,7 @@ mod prepare;
 mod run;
 mod store;
 mod trouble;
+mod upload_certs;
 mod wait_control_plane;
 
 pub use run::{init, preflight};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use junio_api::Secret;
 use junio_api::token::Token;
 use junio_host::{Local, RunLock};
 use junio_pki::KeyPool;
@@ -19,6 +20,7 @@ use crate::init::{dry_run, images, kubeconfig, kubelet_start, manifests, node};
 use crate::options::{InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport};
 use crate::phase_id::PhaseId;
 use crate::preflight::{judge, require_root};
+use crate::render;
 use crate::run::Run;
 
 /// Makes this host a control plane, or one phase of that. Run again, it reuses what is there.
@@ -31,10 +33,10 @@ pub async fn init(
     let layout = options.layout.clone().with_docker(&options.documents.init.node_registration.cri_socket);
     let options = InitOptions { layout: layout.clone(), ..options };
     let not_started = |cause: Cause| PhaseError { phase: None, cause: Box::new(cause) };
-    if !options.dry_run {
+    if !options.read_only() {
         require_root(&run, "sudo junioadm init", &options.ignore_preflight_errors)?;
     }
-    let _lock = if options.dry_run {
+    let _lock = if options.read_only() {
         None
     } else {
         Some(RunLock::acquire(&layout.lock(), "init").map_err(Cause::from).map_err(not_started)?)
@@ -49,16 +51,21 @@ pub async fn init(
     let algorithm = crate::plan::algorithm(options.documents.cluster.algorithm());
     let keys = Arc::new(KeyPool::start(
         algorithm,
-        if options.dry_run { 0 } else { missing_keys(&options.documents, &layout, wants) },
+        if options.read_only() { 0 } else { missing_keys(&options.documents, &layout, wants) },
     ));
     let examined = examined(&run, &options, overlay, again, wants(PhaseId::Preflight)).await?;
-    let plan = plan(&options.documents, &examined.facts, &layout, overlay).in_phase(PhaseId::Preflight)?;
+    let plan = plan(&run, &options.documents, &examined.facts, &layout, overlay).in_phase(PhaseId::Preflight)?;
 
     let host = Local::new(layout);
     let changes = Changes { host: &host, journal: &journal };
     let Examined { bundle, docker, .. } = examined;
     let ctx = Context { run: &run, changes, plan: &plan, options: &options, keys, bundle, docker, again };
-    let outcome = if options.dry_run {
+    let outcome = if options.print_manifest {
+        Finished {
+            manifest: Some(render::addon(ctx.plan, options.only).in_phase(PhaseId::Addon)?),
+            ..Finished::default()
+        }
+    } else if options.dry_run {
         dry_run::render(&ctx).await?
     } else if let Some(only) = options.only {
         single(&ctx, only).await?
@@ -71,6 +78,8 @@ pub async fn init(
         kubernetes_version: plan.documents.cluster.kubernetes_version.clone(),
         kubeconfig: options.layout.admin_conf(),
         join: outcome.join,
+        certificate_key: outcome.certificate_key,
+        manifest: outcome.manifest,
         elapsed,
         dry_run_directory: outcome.dry_run_directory,
         network_installed: overlay,
@@ -90,7 +99,7 @@ pub async fn preflight(
     run.phase(ID, async {
         run.line(ID, "Running pre-flight checks");
         let ours = !open_journal(&layout)?.is_empty();
-        let examined = examine(&options.documents, &layout, &options.bundle, true, ours).await;
+        let examined = examine(&options.documents, &layout, &options.bundle, true, ours, true).await;
         let report = judge(&run, examined.findings, &options.ignore_preflight_errors, examined.checks)?;
         Ok((report, Outcome::Done))
     })
@@ -101,6 +110,8 @@ pub async fn preflight(
 #[derive(Default)]
 pub(crate) struct Finished {
     pub(crate) join: Option<JoinCommand>,
+    pub(crate) certificate_key: Option<Secret<String>>,
+    pub(crate) manifest: Option<String>,
     pub(crate) dry_run_directory: Option<std::path::PathBuf>,
 }
 
@@ -112,7 +123,7 @@ async fn examined(
     judged: bool,
 ) -> Result<Examined, PhaseError> {
     const ID: PhaseId = PhaseId::Preflight;
-    let look = examine(&options.documents, &options.layout, &options.bundle, overlay, again);
+    let look = examine(&options.documents, &options.layout, &options.bundle, overlay, again, judged);
     if !judged {
         if options.only.is_none() {
             run.skipped(ID);
@@ -148,7 +159,8 @@ async fn everything(ctx: &Context<'_>) -> Result<Finished, PhaseError> {
     )?;
     node::verify(ctx, &control_plane, &stored).await?;
     node::finalize(ctx).await?;
-    Ok(Finished { join: join_command(ctx, &certificates, stored.token), ..Finished::default() })
+    let certificate_key = stored.certificate_key;
+    Ok(Finished { join: join_command(ctx, &certificates, stored.token), certificate_key, ..Finished::default() })
 }
 
 /// `init phase NAME`: the inputs come from the disk.
@@ -196,7 +208,12 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
         PhaseId::MarkControlPlane => node::mark(ctx, &client(ctx).await?).await?,
         PhaseId::Verify => {
             let control_plane = ControlPlane { client: client(ctx).await? };
-            let stored = Stored { coredns: !ctx.plan.documents.cluster.dns.disabled, network: true, token: None };
+            let stored = Stored {
+                coredns: !ctx.plan.documents.cluster.dns.disabled,
+                network: true,
+                token: None,
+                certificate_key: None,
+            };
             node::verify(ctx, &control_plane, &stored).await?;
         }
         PhaseId::ShowJoinCommand => {
@@ -207,7 +224,8 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
         _ => {
             images::of_addon(ctx, only).await?;
             let certificates = certs(ctx).await?;
-            store(ctx, &client(ctx).await?, &certificates).await?;
+            let stored = store(ctx, &client(ctx).await?, &certificates).await?;
+            return Ok(Finished { certificate_key: stored.certificate_key, ..Finished::default() });
         }
     }
     Ok(Finished::default())

@@ -2,6 +2,7 @@
 //! applied from the first moment on in which the API server takes writes; phases of one host do not wait for each other here.
 
 use jiff::{SignedDuration, Timestamp};
+use junio_api::Secret;
 use junio_api::config::BootstrapToken;
 use junio_api::names;
 use junio_api::token::Token;
@@ -13,6 +14,7 @@ use crate::client::apply_all;
 use crate::context::Context;
 use crate::error::{Cause, InPhase, PhaseError};
 use crate::init::certs::Certificates;
+use crate::init::upload_certs::upload_certs;
 use crate::init::wait_control_plane::first_answer;
 use crate::journal::Change;
 use crate::phase_id::PhaseId;
@@ -27,6 +29,8 @@ pub(crate) struct Stored {
     pub(crate) network: bool,
     /// With which hosts can join.
     pub(crate) token: Option<Token>,
+    /// What the uploaded certificates are encrypted with.
+    pub(crate) certificate_key: Option<Secret<String>>,
 }
 
 /// kubeadm's description of the token that it makes by itself.
@@ -46,17 +50,17 @@ pub(crate) async fn store(
     let kubeadm = || render::kubeadm_config(ctx.plan);
     let kubelet = || render::kubelet_config(ctx.plan);
     first_answer(ctx, client).await.in_phase(PhaseId::WaitControlPlane)?;
-    let (_, _, _, _, tokens, ..) = tokio::try_join!(
+    let (_, _, _, certificate_key, tokens, ..) = tokio::try_join!(
         cluster_admins(ctx, client),
         step(ctx, client, PhaseId::UploadConfigKubeadm, UPLOAD_KUBEADM, upload_kubeadm, kubeadm),
         step(ctx, client, PhaseId::UploadConfigKubelet, UPLOAD_KUBELET, upload_kubelet, kubelet),
-        upload_certs(ctx),
+        upload_certs(ctx, client),
         bootstrap_token(ctx, client, certificates),
         add_coredns(ctx, client, coredns),
         step(ctx, client, PhaseId::AddonKubeProxy, KUBE_PROXY, proxy, || render::kube_proxy(ctx.plan)),
         step(ctx, client, PhaseId::AddonFlannel, FLANNEL, network, || render::flannel(ctx.plan)),
     )?;
-    Ok(Stored { coredns, network, token: tokens.into_iter().find_map(|known| known.token.token) })
+    Ok(Stored { coredns, network, token: tokens.into_iter().find_map(|known| known.token.token), certificate_key })
 }
 
 const KUBE_PROXY: &str = "Applied essential addon: kube-proxy";
@@ -97,19 +101,6 @@ async fn step(
 
 async fn apply(ctx: &Context<'_>, client: &Client, objects: &[Value]) -> Result<bool, Cause> {
     apply_all(client, objects, ctx.plan.timeouts.control_plane, ctx.again).await
-}
-
-async fn upload_certs(ctx: &Context<'_>) -> Result<(), PhaseError> {
-    if ctx.wants(PhaseId::UploadCerts) {
-        if ctx.options.upload_certs {
-            // Control-plane joins come with their own issue; saying nothing would be a lie.
-            return Err(Cause::Config("uploading certificates is not built yet; leave --upload-certs out".to_owned())
-                .in_phase(PhaseId::UploadCerts));
-        }
-        ctx.run.line(PhaseId::UploadCerts, "Skipping phase. Please see --upload-certs");
-    }
-    ctx.leave_out(PhaseId::UploadCerts);
-    Ok(())
 }
 
 async fn bootstrap_token(

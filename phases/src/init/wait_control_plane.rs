@@ -29,6 +29,9 @@ pub(crate) struct ControlPlane {
 /// A client of this host's API server with the rights of `super-admin.conf`, or `admin.conf` where that is gone. It does not
 /// connect yet.
 pub(crate) async fn client(ctx: &Context<'_>) -> Result<Client, PhaseError> {
+    if let Some(path) = &ctx.options.kubeconfig {
+        return client::connect(path, None).await.map_err(|error| Cause::other(error).in_phase(ID));
+    }
     let layout = ctx.changes.host.layout();
     let path = if layout.super_admin_conf().exists() { layout.super_admin_conf() } else { layout.admin_conf() };
     if !path.exists() {

@@ -35,7 +35,7 @@ pub(crate) fn evaluate(input: &Input<'_>) -> (Vec<Verdict>, usize) {
         );
     }
     type Check = fn(&Input<'_>, &mut Vec<Verdict>);
-    const CHECKS: [Check; 17] = [
+    const CHECKS: [Check; 18] = [
         cpus,
         memory,
         firewalld,
@@ -48,6 +48,7 @@ pub(crate) fn evaluate(input: &Input<'_>) -> (Vec<Verdict>, usize) {
         system,
         hostname,
         network::forwarding,
+        external_etcd,
         etcd_directory,
         leftovers,
         network::overlaps,
@@ -206,6 +207,10 @@ fn hostname(input: &Input<'_>, found: &mut Vec<Verdict>) {
     }
 }
 
+fn external_etcd(input: &Input<'_>, found: &mut Vec<Verdict>) {
+    found.extend(input.external_etcd.iter().cloned());
+}
+
 fn etcd_directory(input: &Input<'_>, found: &mut Vec<Verdict>) {
     let Some(local) = &input.documents.cluster.etcd.local else { return };
     if !input.ours && input.facts.leftovers.etcd_data {
@@ -273,7 +278,16 @@ mod tests {
     use junio_api::config::InitDocuments;
 
     fn verdicts(facts: &Facts, documents: &InitDocuments, ours: bool) -> Vec<Verdict> {
-        evaluate(&Input { facts, documents, ours, overlay: true, bundle: None, proxies: &[] }).0
+        evaluate(&Input {
+            facts,
+            documents,
+            ours,
+            overlay: true,
+            bundle: None,
+            external_etcd: Vec::new(),
+            proxies: &[],
+        })
+        .0
     }
 
     fn errors(facts: &Facts, ours: bool) -> Vec<String> {

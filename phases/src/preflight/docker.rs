@@ -64,7 +64,15 @@ mod tests {
         let facts = Facts { docker, ..facts() };
         let mut found = Vec::new();
         engine(
-            &Input { facts: &facts, documents: &documents(), ours: false, overlay: true, bundle: None, proxies: &[] },
+            &Input {
+                facts: &facts,
+                documents: &documents(),
+                ours: false,
+                overlay: true,
+                bundle: None,
+                external_etcd: Vec::new(),
+                proxies: &[],
+            },
             &mut found,
         );
         found.iter().map(|verdict| verdict.code.to_string()).collect()

@@ -2,6 +2,7 @@
 
 mod checks;
 mod docker;
+mod external_etcd;
 mod network;
 mod verdict;
 
@@ -16,6 +17,7 @@ use junio_bundle::Bundle;
 use junio_host::Facts;
 
 pub(crate) use checks::{evaluate, resolv_conf};
+pub(crate) use external_etcd::check as external_etcd;
 pub(crate) use network::subnets;
 pub(crate) use verdict::{Severity, Verdict};
 
@@ -36,6 +38,8 @@ pub(crate) struct Input<'a> {
     pub(crate) overlay: bool,
     /// What is wrong with the bundle.
     pub(crate) bundle: Option<Verdict>,
+    /// What is wrong with an etcd that somebody else runs.
+    pub(crate) external_etcd: Vec<Verdict>,
     /// `*_proxy` variables of the caller.
     pub(crate) proxies: &'a [(String, String)],
 }

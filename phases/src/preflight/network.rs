@@ -103,7 +103,15 @@ mod tests {
         let documents = documents();
         let mut found = Vec::new();
         overlaps(
-            &Input { facts: &facts, documents: &documents, ours: false, overlay: true, bundle: None, proxies: &[] },
+            &Input {
+                facts: &facts,
+                documents: &documents,
+                ours: false,
+                overlay: true,
+                bundle: None,
+                external_etcd: Vec::new(),
+                proxies: &[],
+            },
             &mut found,
         );
         let texts: Vec<&str> = found.iter().map(|v| v.text.as_str()).collect();

@@ -1,9 +1,11 @@
 //! `init` and `reset` on hosts of their own: what is refused, what is taken back, what an interruption leaves.
 
+mod external_etcd;
 mod half_removed;
 mod refusals;
 mod reset;
 mod supervised;
+mod upload_certs;
 
 use junio_lab::LabHost;
 
