@@ -103,6 +103,8 @@ pub(crate) fn with_files(
         let roots = junio_pki::tls::certificates(&pem).map_err(Cause::other)?;
         config.root_cert = Some(roots.into_iter().map(|certificate| certificate.to_vec()).collect());
     }
+    // Without TLS nobody is to be verified, and no store of the host's authorities is needed.
+    config.accept_invalid_certs = server.starts_with("http://");
     config.auth_info.client_certificate = certificate.map(|path| path.display().to_string());
     config.auth_info.client_key = key.map(|path| path.display().to_string());
     config.proxy_url = None;

@@ -43,19 +43,21 @@ const TARGETS: [(&str, &str, &str); 6] = targets![
     "kubeletconfiguration",
 ];
 
-/// Go prints an empty `resources` of a container and a `creationTimestamp`, which mean nothing.
-fn without_zero_values(mut value: Value) -> Value {
-    let mut containers: Vec<&mut Value> = Vec::new();
-    if let Some(list) = value.pointer_mut("/spec/containers").and_then(Value::as_array_mut) {
-        containers.extend(list);
-    }
-    for container in containers {
-        let fields = container.as_object_mut().expect("a container");
-        if fields.get("resources").is_some_and(|resources| resources == &serde_json::json!({})) {
-            fields.remove("resources");
+/// Go prints an empty `resources` of a container and leaves out a `readOnly` that is false; neither means anything.
+fn without_zero_values(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let meaningless = |key: &str, value: &Value| match key {
+                "resources" => value == &serde_json::json!({}),
+                "readOnly" => value == &Value::Bool(false),
+                _ => false,
+            };
+            let kept = fields.into_iter().filter(|(key, value)| !meaningless(key, value));
+            Value::Object(kept.map(|(key, value)| (key, without_zero_values(value))).collect())
         }
+        Value::Array(items) => Value::Array(items.into_iter().map(without_zero_values).collect()),
+        other => other,
     }
-    value
 }
 
 #[test]

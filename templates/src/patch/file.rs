@@ -145,10 +145,15 @@ impl PatchFile {
         if let Some(mistake) = schema::check(kind, &tree) {
             return Err(format!("in the result, {mistake}"));
         }
-        match self.target {
-            Target::Kubelet => Ok(()),
-            target => objects::check(target.name(), &without_nulls(patched.clone())).map_err(|e| e.to_string()),
+        let containers = match self.target {
+            Target::Kubelet => return Ok(()),
+            Target::CoreDns => "/spec/template/spec/containers",
+            _ => "/spec/containers",
+        };
+        if patched.pointer(containers).and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            return Err("in the result, spec.containers is empty".to_owned());
         }
+        objects::check(self.target.name(), &without_nulls(patched.clone())).map_err(|e| e.to_string())
     }
 }
 
