@@ -65,10 +65,9 @@ async fn kubeadm_fetches_what_was_uploaded() {
         .await
         .expect("init");
     assert!(said.contains(&format!("--control-plane --certificate-key {chosen}")), "{said}");
-    let join = first.check(&["junioadm", "token", "create", "--print-join-command"]).await.expect("a token");
     let word = |flag: &str| {
-        let words: Vec<&str> = join.split_whitespace().collect();
-        let at = words.iter().position(|word| *word == flag).unwrap_or_else(|| panic!("no {flag} in {join}"));
+        let words: Vec<&str> = said.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == flag).unwrap_or_else(|| panic!("no {flag} in {said}"));
         words[at + 1].to_owned()
     };
     let (token, pin) = (word("--token"), word("--discovery-token-ca-cert-hash"));
