@@ -96,18 +96,15 @@ pub fn keep(path: &Path, kept: &Path) -> Result<(), HostError> {
 /// Puts a kept file back at `path`, by rename; on another file system by a copy that is renamed.
 pub fn put_back(kept: &Path, path: &Path) -> Result<(), HostError> {
     let fail = |source| HostError::Write { path: path.to_owned(), source };
-    match fs::rename(kept, path) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let temporary = temporary_beside(path).map_err(fail)?;
-            let copied = copy(kept, &temporary).and_then(|()| fs::rename(&temporary, path));
-            if copied.is_err() {
-                let _ = fs::remove_file(&temporary);
-            }
-            copied.and_then(|()| sync_parent(path)).map_err(fail)?;
-            remove_file(kept).map(|_| ())
-        }
-        renamed => renamed.and_then(|()| sync_parent(path)).map_err(fail),
-    }
+    let temporary = temporary_beside(path).map_err(fail)?;
+    let placed = match fs::hard_link(kept, &temporary) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(kept, &temporary),
+        linked => linked,
+    };
+    let renamed = placed.and_then(|()| fs::rename(&temporary, path));
+    // It is still there after a failure, and when both names were the same file already.
+    let _ = fs::remove_file(&temporary);
+    renamed.and_then(|()| sync_parent(path)).map_err(fail)
 }
 
 /// A file or link with its owner and mode, durably.
@@ -180,7 +177,8 @@ mod tests {
             keep(&path(name), &path("kept")).expect("again, after an interruption");
             write_atomic(&path(name), b"ours", 0o755).expect("replaced");
             put_back(&path("kept"), &path(name)).expect("put back");
-            assert!(!path("kept").exists());
+            put_back(&path("kept"), &path(name)).expect("again, after an interruption");
+            fs::remove_file(path("kept")).expect("it stays until its keeper goes");
         }
         assert_eq!(fs::read(path("program")).expect("readable"), b"theirs");
         assert_eq!(fs::metadata(path("program")).expect("there").permissions().mode() & 0o7777, 0o750);

@@ -49,7 +49,7 @@ pub trait Host: HostRead {
     /// Gives the file or link at `path` the second name `kept`, owner and mode included, for [`Host::put_back`].
     async fn keep(&self, path: &Path, kept: &Path) -> Result<(), HostError>;
 
-    /// Puts a kept file back at `path`, atomically; `kept` is gone then.
+    /// Puts a kept file back at `path`, atomically; `kept` stays, so that it can be done again.
     async fn put_back(&self, kept: &Path, path: &Path) -> Result<(), HostError>;
 
     /// Runs a program to its end; a bad exit code is in the output, not an error.
