@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
+use junio_api::config::join::{BootstrapTokenDiscovery, FileDiscovery};
 use junio_api::config::{
-    FieldError, InitDocuments, ResetConfiguration, Warning, common::Patches, defaults, load_init, load_reset, validate,
-    validate::validate_reset,
+    BootstrapToken, FieldError, InitDocuments, JoinDocuments, ResetConfiguration, Warning, common::Patches, defaults,
+    load_init, load_join, load_reset, validate, validate::validate_reset, validate_join,
 };
 use junio_phases::{PhaseId, UnknownPhase};
 
-use crate::cli::{ExtraArgs, InitFlags, ResetArgs};
+use crate::cli::{ExtraArgs, InitFlags, JoinArgs, ResetArgs};
 use crate::error::CommandError;
 use crate::facts;
 
@@ -82,6 +83,78 @@ pub fn init(flags: &InitFlags, extra_args: &ExtraArgs) -> Result<InitSettings, C
         ignore_preflight_errors,
         warnings,
     })
+}
+
+/// The tokens of an InitConfiguration, defaulted and valid, for `token create --config`.
+pub fn bootstrap_tokens(path: &Path, excluded: &[&str]) -> Result<Vec<BootstrapToken>, CommandError> {
+    refuse_mixed(excluded)?;
+    let source = Source::read(path)?;
+    let (mut documents, _) =
+        load_init(&source.text).map_err(|error| CommandError::Config { source_text: source.clone(), error })?;
+    defaults::apply(&mut documents, &facts::gather());
+    let problems = validate(&documents).into_iter().filter(|problem| problem.path.starts_with("bootstrapTokens"));
+    refuse_invalid(problems.collect(), Some(source))?;
+    Ok(documents.init.bootstrap_tokens)
+}
+
+/// What `join` runs with.
+#[derive(Debug)]
+pub struct JoinSettings {
+    pub documents: JoinDocuments,
+    pub skip: Vec<PhaseId>,
+    pub ignore_preflight_errors: BTreeSet<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// The same for `join`. `only` is the phase that is run alone.
+pub fn join(args: &JoinArgs, only: Option<PhaseId>) -> Result<JoinSettings, CommandError> {
+    let source = args.config.as_deref().map(Source::read).transpose()?;
+    let mut documents = match &source {
+        Some(source) => {
+            refuse_mixed(&args.excluded_by_config())?;
+            load_join(&source.text).map_err(|error| CommandError::Config { source_text: source.clone(), error })?
+        }
+        None => JoinDocuments::default(),
+    };
+    lay_over_join(&mut documents, args);
+    let warnings = defaults::apply_join(&mut documents, &facts::gather());
+    let discovers = !matches!(only, Some(PhaseId::Preflight | PhaseId::KubeletWaitBootstrap | PhaseId::Verify));
+    refuse_invalid(validate_join(&documents, discovers), source)?;
+    let skip_names = if args.skip_phases.is_empty() { &documents.join.skip_phases } else { &args.skip_phases };
+    let skip = phases(skip_names, PhaseId::JOIN_NAMES)?;
+    let ignore_preflight_errors =
+        ignored(&args.ignore_preflight_errors, &documents.join.node_registration.ignore_preflight_errors)?;
+    Ok(JoinSettings { documents, skip, ignore_preflight_errors, warnings })
+}
+
+fn lay_over_join(documents: &mut JoinDocuments, args: &JoinArgs) {
+    let join = &mut documents.join;
+    join.dry_run |= args.dry_run;
+    set(&mut join.node_registration.name, args.node_name.as_ref());
+    set(&mut join.node_registration.cri_socket, args.cri_socket.as_ref());
+    if let Some(directory) = &args.patches {
+        join.patches = Some(Patches { directory: directory.clone() });
+    }
+    if let Some(file) = &args.discovery_file {
+        join.discovery.file = Some(FileDiscovery { kube_config_path: file.clone() });
+    }
+    let token = args.discovery_token.as_ref().or(args.token.as_ref());
+    let by_token = args.endpoint.is_some()
+        || args.discovery_token.is_some()
+        || !args.discovery_token_ca_cert_hash.is_empty()
+        || args.discovery_token_unsafe_skip_ca_verification;
+    // As with kubeadm: beside a file, --token is the one for the certificate only.
+    if by_token || (args.token.is_some() && args.discovery_file.is_none()) {
+        join.discovery.bootstrap_token = Some(BootstrapTokenDiscovery {
+            token: token.cloned(),
+            api_server_endpoint: args.endpoint.clone().unwrap_or_default(),
+            ca_cert_hashes: args.discovery_token_ca_cert_hash.clone(),
+            unsafe_skip_ca_verification: args.discovery_token_unsafe_skip_ca_verification,
+        });
+    }
+    if let Some(token) = args.tls_bootstrap_token.as_ref().or(args.token.as_ref()) {
+        join.discovery.tls_bootstrap_token = Some(token.clone());
+    }
 }
 
 /// What `reset` runs with.

@@ -64,6 +64,45 @@ fn init_help_has_every_flag_of_kubeadm_init() {
 }
 
 #[test]
+fn join_help_has_every_flag_of_kubeadm_join_for_workers() {
+    let help = out(&junioadm(&["join", "--help"]));
+    for flag in "config cri-socket discovery-file discovery-token discovery-token-ca-cert-hash \
+                 discovery-token-unsafe-skip-ca-verification dry-run ignore-preflight-errors node-name patches \
+                 skip-phases tls-bootstrap-token token output"
+        .split_whitespace()
+    {
+        assert!(help.contains(&format!("--{flag} ")) || help.contains(&format!("--{flag}\n")), "--{flag} is missing");
+    }
+    for phase in ["preflight", "kubelet-start", "kubelet-wait-bootstrap"] {
+        assert!(help.contains(&format!("\n  {phase} ")), "{phase} is missing");
+    }
+}
+
+#[test]
+fn join_without_a_way_to_find_the_cluster_says_what_is_missing() {
+    let output = junioadm(&["join"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("--discovery-token-ca-cert-hash"), "{}", err(&output));
+    let output = junioadm(&["join", "10.0.0.1:6443", "--token", "abcdef.0123456789abcdef"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("--discovery-token-unsafe-skip-ca-verification"), "{}", err(&output));
+    assert!(!err(&output).contains("0123456789abcdef"), "{}", err(&output));
+    let output = junioadm(&["join", "phase", "certs"]);
+    assert_eq!(code(&output), 2);
+}
+
+#[test]
+fn a_token_can_be_planned_without_a_cluster() {
+    let output = junioadm(&["token", "create", "abcdef.0123456789abcdef", "--dry-run"]);
+    assert_eq!((code(&output), out(&output).trim()), (0, "abcdef.0123456789abcdef"), "{}", err(&output));
+    let file = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens:\n- token: abcdef.0123456789abcdef\n";
+    let output = with_input(&["token", "create", "--config", "-", "--dry-run"], file);
+    assert_eq!((code(&output), out(&output).trim()), (0, "abcdef.0123456789abcdef"), "{}", err(&output));
+    assert_eq!(code(&junioadm(&["token", "create", "--config", "-", "--ttl", "1h"])), 2);
+    assert_eq!(code(&junioadm(&["token", "create", "--groups", "system:masters", "--dry-run"])), 2);
+}
+
+#[test]
 fn phase_help_lists_phases_in_order() {
     let help = out(&junioadm(&["init", "phase", "--help"]));
     let help = help.split_once("Phases, in order:").expect("a list").1;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::certs::{ApiClient, ClientStore, rotate};
+use crate::certs::{ApiClient, ClientStore, bootstrap};
 use crate::config::{Flags, KubeletConfiguration};
 use crate::container_spec::{CgroupDriver, CgroupSettings, NodeAmounts, NodeInfo, SpecContext, may_lower_oom_score};
 use crate::error::KubeletError;
@@ -20,7 +20,6 @@ use crate::runtime::{RuntimeError, RuntimeVersion};
 const ENGINE_RETRY: Duration = Duration::from_millis(500);
 /// A container engine that does not answer for so long at the start is an error to be seen.
 const ENGINE_TRIES: usize = 120;
-const BOOTSTRAP_RETRY: Duration = Duration::from_secs(1);
 
 /// The engine's socket.
 #[must_use]
@@ -70,17 +69,11 @@ pub async fn connect(flags: &Flags, config: &KubeletConfiguration) -> Result<Doc
     }
 }
 
-/// `None` without `--kubeconfig`. A kubeconfig that does not exist yet is made with the bootstrap one.
+/// `None` without `--kubeconfig`. Without a kubeconfig that works, one is made with the bootstrap one first.
 pub async fn connect_api(flags: &Flags, node: &str) -> Result<Option<ApiClient>, KubeletError> {
     let Some(path) = &flags.kubeconfig else { return Ok(None) };
-    if !path.exists()
-        && let Some(bootstrap) = &flags.bootstrap_kubeconfig
-    {
-        let files = ClientStore::new(cert_dir(flags));
-        while let Err(error) = rotate::bootstrap(bootstrap, path, &files, node).await {
-            tracing::warn!(error = chain(&error), "no client certificate yet");
-            tokio::time::sleep(BOOTSTRAP_RETRY).await;
-        }
+    if let Some(bootstrap) = &flags.bootstrap_kubeconfig {
+        bootstrap::ensure(bootstrap, path, &ClientStore::new(cert_dir(flags)), node).await;
     }
     Ok(Some(ApiClient::from_kubeconfig(path)?))
 }

@@ -45,7 +45,7 @@ impl UpOptions {
         if self.hosts() == 0 || self.hosts() > MAX_HOSTS {
             return Err(LabError::HostCount { hosts: self.hosts() });
         }
-        if !self.hosts_only && (self.control_planes != 1 || self.workers != 0) {
+        if !self.hosts_only && self.control_planes != 1 {
             return Err(LabError::ClusterShape { control_planes: self.control_planes, workers: self.workers });
         }
         Ok(())
@@ -57,7 +57,8 @@ impl UpOptions {
 /// are up, nothing of the lab is left; from then on, hosts stay whatever happens to the cluster.
 ///
 /// # Errors
-/// [`LabError::Exists`] when a lab of that name has another shape; [`LabError::Init`] when the cluster fails.
+/// [`LabError::Exists`] when a lab of that name has another shape; [`LabError::Init`] or [`LabError::Join`] when the cluster
+/// fails.
 pub async fn up(options: &UpOptions, progress: &dyn Progress, cancel: &CancellationToken) -> Result<Lab, LabError> {
     options.check()?;
     machine::require_root()?;
@@ -73,6 +74,7 @@ pub async fn up(options: &UpOptions, progress: &dyn Progress, cancel: &Cancellat
     };
     if !options.hosts_only {
         lab.init(progress, cancel).await?;
+        lab.join(progress, cancel).await?;
         lab.kubeconfig().await?;
     }
     Ok(lab)
@@ -205,10 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_of_one_host_and_any_number_of_hosts_are_taken() {
+    fn a_cluster_with_one_control_plane_and_any_number_of_hosts_are_taken() {
         assert!(options(1, 0, false).check().is_ok());
+        assert!(options(1, 2, false).check().is_ok());
         assert!(options(3, 4, true).check().is_ok());
-        assert!(matches!(options(1, 1, false).check(), Err(LabError::ClusterShape { workers: 1, .. })));
+        assert!(matches!(options(0, 1, false).check(), Err(LabError::ClusterShape { workers: 1, .. })));
         assert!(matches!(options(3, 0, false).check(), Err(LabError::ClusterShape { control_planes: 3, .. })));
         assert!(matches!(options(0, 0, true).check(), Err(LabError::HostCount { hosts: 0 })));
         assert!(matches!(options(1, 200, true).check(), Err(LabError::HostCount { hosts: 201 })));

@@ -67,7 +67,24 @@ impl Hint for ApiError {
 /// A client that talks to `server` (`https://ADDRESS:PORT`) with the credentials of a kubeconfig file.
 pub async fn connect(kubeconfig: &Path, server: Option<&str>) -> Result<Client, ApiError> {
     let fail = |source| ApiError::Kubeconfig { path: kubeconfig.display().to_string(), source };
-    let file = Kubeconfig::read_from(kubeconfig).map_err(fail)?;
+    client_of(Kubeconfig::read_from(kubeconfig).map_err(fail)?, server, fail).await
+}
+
+/// The same with a kubeconfig that is in no file; `name` stands for its path in errors.
+pub(crate) async fn connect_with(kubeconfig: &junio_pki::Kubeconfig, name: &str) -> Result<Client, Cause> {
+    let fail = |source| ApiError::Kubeconfig { path: name.to_owned(), source };
+    // `cluster-info` and files like it name no context.
+    let alone = kubeconfig.alone().ok_or_else(|| Cause::Config(format!("{name} names no cluster")))?;
+    let text = alone.to_yaml().map_err(Cause::other)?;
+    let file = Kubeconfig::from_yaml(text.expose()).map_err(fail).map_err(Cause::other)?;
+    client_of(file, None, fail).await.map_err(Cause::other)
+}
+
+async fn client_of(
+    file: Kubeconfig,
+    server: Option<&str>,
+    fail: impl Fn(kube::config::KubeconfigError) -> ApiError,
+) -> Result<Client, ApiError> {
     let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(fail)?;
     if let Some(server) = server.and_then(|server| server.parse().ok()) {
         config.cluster_url = server;

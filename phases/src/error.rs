@@ -73,6 +73,9 @@ pub enum Cause {
     /// Patches that cannot be read or applied; nothing was changed.
     #[error(transparent)]
     Patches(#[from] PatchesError),
+    /// Any of the above in a run of another command than `init`, which the next step then names.
+    #[error("{cause}")]
+    Of { command: &'static str, cause: Box<Cause> },
     /// An error of one of our crates, with its own code and next step.
     #[error(transparent)]
     Other(#[from] OtherError),
@@ -104,6 +107,23 @@ impl Cause {
         Self::Other(OtherError(Box::new(error)))
     }
 
+    /// Says that it happened to `command`, for example `junioadm join`; errors that bring their own next step keep it.
+    #[must_use]
+    pub fn of(self, command: &'static str) -> Self {
+        match self {
+            Self::Other(_) => self,
+            other => Self::Of { command, cause: Box::new(other) },
+        }
+    }
+
+    /// The cause itself, and the command that it happened to.
+    fn plain(&self) -> (&Self, &'static str) {
+        match self {
+            Self::Of { command, cause } => (cause.plain().0, command),
+            other => (other, "junioadm init"),
+        }
+    }
+
     /// Says in which phase it happened.
     #[must_use]
     pub fn in_phase(self, phase: PhaseId) -> PhaseError {
@@ -126,7 +146,7 @@ impl PhaseError {
     /// For the exit code.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
-        match &*self.cause {
+        match self.cause.plain().0 {
             Cause::Preflight(_) | Cause::Locked { .. } => ErrorClass::Preflight,
             Cause::Interrupted => ErrorClass::Interrupted,
             Cause::Config(_) | Cause::Patches(_) => ErrorClass::Usage,
@@ -138,7 +158,7 @@ impl PhaseError {
     /// The failed checks, when preflight is what failed.
     #[must_use]
     pub fn failed_checks(&self) -> &[CheckFailure] {
-        match &*self.cause {
+        match self.cause.plain().0 {
             Cause::Preflight(checks) => checks,
             _ => &[],
         }
@@ -147,7 +167,7 @@ impl PhaseError {
 
 impl Hint for PhaseError {
     fn code(&self) -> Code {
-        match &*self.cause {
+        match self.cause.plain().0 {
             // Several signs of one thing are one thing.
             Cause::Preflight(checks) => common(checks, |check| check.code).unwrap_or(Code("PREFLIGHT")),
             Cause::Interrupted => Code("INTERRUPTED"),
@@ -159,37 +179,47 @@ impl Hint for PhaseError {
             Cause::Config(_) => Code("CONFIG"),
             Cause::Patches(error) => error.code(),
             Cause::Other(other) => other.0.code(),
+            // `plain` has unwrapped it.
+            Cause::Of { .. } => Code("INTERNAL"),
         }
     }
 
     fn next_step(&self) -> Option<NextStep> {
-        Some(match &*self.cause {
+        let (cause, command) = self.cause.plain();
+        let preflight = if command == "junioadm init" {
+            "junioadm preflight".to_owned()
+        } else {
+            format!("{command} phase preflight")
+        };
+        Some(match cause {
             Cause::Preflight(checks) => common(checks, |check| check.next_step.clone()).unwrap_or_else(|| {
-                NextStep::command("junioadm preflight")
+                NextStep::command(preflight)
                     .because("nothing was changed on this host; repair what is listed and run it again")
             }),
             Cause::Interrupted if self.phase == Some(PhaseId::CleanupNode) => {
                 NextStep::command("junioadm reset").because("a second reset removes what is still there")
             }
-            Cause::Interrupted => NextStep::command("junioadm init")
-                .because("what is done stays and is reused; `junioadm reset` removes it"),
+            Cause::Interrupted => {
+                NextStep::command(command).because("what is done stays and is reused; `junioadm reset` removes it")
+            }
             Cause::Locked { .. } => {
                 return Some(
                     NextStep::default().because("wait for the other run to end; the lock goes away with its process"),
                 );
             }
             Cause::Timeout { .. } => {
-                NextStep::command("junioadm init").because("a second run continues where this one stopped")
+                NextStep::command(command).because("a second run continues where this one stopped")
             }
             Cause::ContainerFailed { container, .. } => NextStep::command(format!("docker logs {container}"))
                 .because("a control plane container that ends cannot become healthy"),
             Cause::ServiceFailed { log_command, .. } => NextStep::command(log_command),
             Cause::MissingInput { phase, .. } => {
-                NextStep::command(format!("junioadm init phase {}", phase.name().replace('/', " ")))
+                NextStep::command(format!("{command} phase {}", phase.name().replace('/', " ")))
             }
             Cause::Config(_) => NextStep::command("junioadm config validate --config FILE"),
             Cause::Patches(error) => return error.next_step(),
             Cause::Other(other) => return other.0.next_step(),
+            Cause::Of { .. } => return None,
         })
     }
 

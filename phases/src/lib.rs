@@ -1,4 +1,4 @@
-//! The phases of `init` and `reset`: a pure plan, a runner that journals every change to the host, and one file per phase.
+//! The phases of `init`, `join` and `reset`: a pure plan, a runner that journals every change to the host, and one file per phase.
 //!
 //! Knows hosts only through `junio-host` and Docker only through `junio-host` and `junio-bundle`; never prints.
 
@@ -8,6 +8,7 @@ mod context;
 mod error;
 mod event;
 mod init;
+mod join;
 mod journal;
 mod options;
 mod patches;
@@ -27,8 +28,10 @@ pub use client::{ApiError, connect};
 pub use error::{Cause, CheckFailure, ErrorClass, InPhase, PhaseError};
 pub use event::{Event, Outcome, Reporter, Silent};
 pub use init::{init, preflight};
+pub use join::join;
 pub use options::{
-    InitOptions, InitReport, JoinCommand, PreflightOptions, PreflightReport, ResetOptions, ResetReport, Timing,
+    InitOptions, InitReport, JoinCommand, JoinOptions, JoinReport, PreflightOptions, PreflightReport, ResetOptions,
+    ResetReport, Timing,
 };
 pub use phase_id::{PhaseId, UnknownPhase};
 pub use plan::Plan;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use junio_api::config::{InitDocuments, ResetConfiguration};
+use junio_api::config::{InitDocuments, JoinDocuments, ResetConfiguration};
 use junio_api::token::Token;
 use junio_api::{Layout, Secret};
 use serde::Serialize;
@@ -51,6 +51,41 @@ impl InitOptions {
     pub fn read_only(&self) -> bool {
         self.dry_run || self.print_manifest
     }
+}
+
+/// How `join` runs.
+#[derive(Debug, Clone)]
+pub struct JoinOptions {
+    /// Defaulted and validated.
+    pub documents: JoinDocuments,
+    /// Phases that are left out.
+    pub skip: Vec<PhaseId>,
+    /// `join phase NAME`: this phase alone.
+    pub only: Option<PhaseId>,
+    /// Find the cluster, render the files into a directory, change nothing else.
+    pub dry_run: bool,
+    /// Lower-case names, or `all` alone.
+    pub ignore_preflight_errors: BTreeSet<String>,
+    pub layout: Layout,
+    /// The bundle file.
+    pub bundle: PathBuf,
+}
+
+/// What `join` made.
+#[derive(Debug, Clone)]
+pub struct JoinReport {
+    pub node_name: String,
+    /// `https://HOST:PORT` as the kubelet uses it; empty where a phase alone did not need it.
+    pub server: String,
+    /// The host was a node of this cluster before.
+    pub already: bool,
+    /// The node was seen to be Ready.
+    pub ready: bool,
+    /// In the order in which phases ended.
+    pub timeline: Vec<Timing>,
+    pub elapsed: Duration,
+    /// Where a dry run put its files.
+    pub dry_run_directory: Option<PathBuf>,
 }
 
 /// How the checks alone run.

@@ -34,6 +34,7 @@ macro_rules! phases {
 
 phases! {
     Preflight => "preflight", "Run pre-flight checks";
+    Discovery => "discovery", "Find the cluster's CA and endpoint, and read its configuration";
     Images => "images", "Load the images of the bundle into Docker and install its programs";
     Certs => "certs", "Certificate generation";
     CertsCa => "certs/ca", "Generate the self-signed Kubernetes CA to provision identities for other Kubernetes components";
@@ -60,6 +61,7 @@ phases! {
     ControlPlaneControllerManager => "control-plane/controller-manager", "Generate the kube-controller-manager static Pod manifest";
     ControlPlaneScheduler => "control-plane/scheduler", "Generate the kube-scheduler static Pod manifest";
     KubeletStart => "kubelet-start", "Write kubelet settings and (re)start the kubelet";
+    KubeletWaitBootstrap => "kubelet-wait-bootstrap", "Wait for the kubelet to bootstrap itself";
     WaitControlPlane => "wait-control-plane", "Wait for the control plane to start";
     UploadConfig => "upload-config", "Upload the kubeadm and kubelet configuration to ConfigMaps";
     UploadConfigKubeadm => "upload-config/kubeadm", "Upload the kubeadm ClusterConfiguration to a ConfigMap";
@@ -170,6 +172,14 @@ impl PhaseId {
         Self::ShowJoinCommand,
     ];
 
+    /// What `join` runs on a worker, in the order in which it is told; the first three overlap.
+    pub const JOIN_ORDER: &'static [Self] =
+        &[Self::Preflight, Self::Discovery, Self::Images, Self::KubeletStart, Self::KubeletWaitBootstrap, Self::Verify];
+
+    /// What `join phase NAME` and `join --skip-phases` accept. Discovery is no choice: others need what it finds.
+    pub const JOIN_NAMES: &'static [Self] =
+        &[Self::Preflight, Self::Images, Self::KubeletStart, Self::KubeletWaitBootstrap, Self::Verify];
+
     /// The phases of `reset`.
     pub const RESET_ORDER: &'static [Self] = &[Self::Preflight, Self::RemoveEtcdMember, Self::CleanupNode];
 
@@ -214,6 +224,7 @@ impl PhaseId {
         match self.group() {
             Self::Addon => "addons",
             Self::UploadConfig if self == Self::UploadConfigKubelet => "kubelet",
+            Self::KubeletWaitBootstrap => "kubelet-start",
             Self::RemoveEtcdMember | Self::CleanupNode => "reset",
             group => group.name(),
         }

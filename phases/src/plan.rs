@@ -198,7 +198,7 @@ fn images(documents: &InitDocuments, overlay: bool) -> PlannedImages {
 }
 
 /// The shared configuration and what only this host knows.
-fn kubelet_config(shared: &Value, socket: &str, facts: &Facts) -> Value {
+pub(crate) fn kubelet_config(shared: &Value, socket: &str, facts: &Facts) -> Value {
     let mut config = shared.clone();
     config["containerRuntimeEndpoint"] = json!(socket);
     if facts.cgroup != CgroupVersion::V2 && config.get("failCgroupV1").is_none() {

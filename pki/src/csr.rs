@@ -87,6 +87,16 @@ pub fn self_signed_serving(dns_names: &[String], addresses: &[IpAddr]) -> Result
     Ok(PemPair { pem: certificate_pem(&issued), key: key.pem().clone() })
 }
 
+/// The common name that a request (PEM) asks for.
+#[must_use]
+pub fn common_name(request: &str) -> Option<String> {
+    use x509_parser::prelude::{FromDer, X509CertificationRequest};
+    let block = pem::parse(request).ok()?;
+    let (_, parsed) = X509CertificationRequest::from_der(block.contents()).ok()?;
+    let subject = &parsed.certification_request_info.subject;
+    subject.iter_common_name().find_map(|name| name.as_str().ok().map(str::to_owned))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +111,7 @@ mod tests {
         let parsed = CertificateSigningRequestParams::from_pem(&made.pem).expect("verifies its own signature");
         let subject = &parsed.params.distinguished_name;
         assert_eq!(subject.get(&rcgen::DnType::CommonName), Some(&"system:node:worker-1".into()));
+        assert_eq!(common_name(&made.pem).as_deref(), Some("system:node:worker-1"));
         assert_eq!(subject.get(&rcgen::DnType::OrganizationName), Some(&"system:nodes".into()));
     }
 

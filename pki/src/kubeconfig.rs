@@ -240,6 +240,50 @@ impl Kubeconfig {
         ParsedCertificate::from_pem(&text, &path.display().to_string()).map(Some)
     }
 
+    /// Replaces references to files by their content, which `read` gives, so that it can be used elsewhere.
+    pub fn embed_files<E>(&mut self, read: impl Fn(&str) -> Result<String, E>) -> Result<(), E> {
+        let take = |file: &mut Option<String>, data: &mut Option<String>| {
+            if let (Some(path), None) = (file.as_deref(), data.as_deref()) {
+                let content = Secret::new(read(path)?);
+                *data = Some(STANDARD.encode(content.expose()));
+            }
+            *file = None;
+            Ok(())
+        };
+        for named in &mut self.clusters {
+            take(&mut named.cluster.certificate_authority, &mut named.cluster.certificate_authority_data)?;
+        }
+        for user in self.users.iter_mut().flatten().map(|named| &mut named.user) {
+            take(&mut user.client_certificate, &mut user.client_certificate_data)?;
+            take(&mut user.client_key, &mut user.client_key_data)?;
+            if let (Some(path), None) = (user.token_file.take(), &user.token) {
+                user.token = Some(read(&path)?.trim().to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Its current cluster and user alone, under a context of their own; anonymous where it has no user. `None` without a
+    /// cluster.
+    #[must_use]
+    pub fn alone(&self) -> Option<Self> {
+        let (cluster, user) = self.current()?;
+        let named = user.cloned().unwrap_or_else(|| NamedUser { name: "anonymous".to_owned(), user: User::default() });
+        let mut config = Self::new("kubernetes", &cluster.server, "", &named.name, named.user);
+        for only in &mut config.clusters {
+            only.cluster = cluster.clone();
+        }
+        Some(config)
+    }
+
+    /// Gives every cluster of it this CA.
+    pub fn set_ca(&mut self, ca_pem: &str) {
+        for named in &mut self.clusters {
+            named.cluster.certificate_authority = None;
+            named.cluster.certificate_authority_data = Some(STANDARD.encode(ca_pem));
+        }
+    }
+
     /// Makes the kubelet's kubeconfig refer to the file that holds its rotating certificate and key.
     pub fn point_to_client_file(&mut self, pem_file: &Path) {
         for named in self.users.iter_mut().flatten() {

@@ -3,6 +3,7 @@
 mod certs;
 mod config;
 mod init;
+mod join;
 mod kubeconfig;
 mod lab;
 mod output;
@@ -13,6 +14,7 @@ mod token;
 pub use certs::CertsCommand;
 pub use config::{ComponentKind, ConfigCommand, DefaultsKind, ImagesCommand};
 pub use init::{InitArgs, InitCommand, InitFlags, InitSubcommand, PlanArgs, PreflightArgs};
+pub use join::{JoinArgs, JoinCommand, JoinSubcommand};
 pub use kubeconfig::{KubeconfigCommand, UserArgs};
 pub use lab::{LabCommand, LabUpArgs};
 pub use output::{ListOutput, RunOutput, VersionOutput};
@@ -34,7 +36,10 @@ A cluster on this machine:
     export KUBECONFIG=/etc/kubernetes/admin.conf
     kubectl get nodes
 
-Away with it:
+Another host into it, with the command that init has printed or that this one prints:
+    junioadm token create --print-join-command
+
+Away with it, on each host:
     junioadm reset
 
 A cluster in a throw-away host, this machine left as it is:
@@ -85,11 +90,13 @@ pub struct Cli {
 pub enum Command {
     /// Make this host the control plane of a new cluster
     Init(InitCommand),
+    /// Make this host a worker of a cluster
+    Join(JoinCommand),
     /// Show what init would do, and change nothing
     Plan(PlanArgs),
     /// Run init's checks, and change nothing
     Preflight(PreflightArgs),
-    /// Remove what init has made on this host
+    /// Remove what init or join has made on this host
     Reset(ResetArgs),
     /// Manage bootstrap tokens
     Token(TokenArgs),

@@ -12,6 +12,9 @@ pub struct TokenArgs {
     /// Kubeconfig of the cluster [default: $KUBECONFIG, ~/.kube/config, /etc/kubernetes/admin.conf]
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Say what would be done, change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
     #[command(subcommand)]
     pub command: TokenCommand,
 }
@@ -39,19 +42,38 @@ pub struct CreateArgs {
     /// The token [default: random]
     #[arg(value_name = "TOKEN")]
     pub token: Option<String>,
+    /// File with an InitConfiguration whose bootstrapTokens are made; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// For people
-    #[arg(long, default_value = "")]
-    pub description: String,
-    /// Groups that the token belongs to
-    #[arg(long, value_delimiter = ',', default_value = junio_api::names::NODE_BOOTSTRAP_GROUP)]
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+    /// Groups that the token belongs to [default: system:bootstrappers:kubeadm:default-node-token]
+    #[arg(long, value_delimiter = ',', value_name = "GROUP")]
     pub groups: Vec<String>,
     /// Print the whole join command instead of the token
     #[arg(long)]
     pub print_join_command: bool,
-    /// How long it is valid, 0 is for ever
-    #[arg(long, value_name = "DURATION", default_value = "24h0m0s")]
-    pub ttl: GoDuration,
-    /// What it can be used for
-    #[arg(long, value_delimiter = ',', default_value = "signing,authentication")]
+    /// How long it is valid, 0 is for ever [default: 24h0m0s]
+    #[arg(long, value_name = "DURATION")]
+    pub ttl: Option<GoDuration>,
+    /// What it can be used for [default: signing,authentication]
+    #[arg(long, value_delimiter = ',', value_name = "USAGE")]
     pub usages: Vec<String>,
+}
+
+impl CreateArgs {
+    /// What was given and a file excludes, because it says it itself.
+    pub fn excluded_by_config(&self) -> Vec<&'static str> {
+        [
+            ("TOKEN", self.token.is_some()),
+            ("description", self.description.is_some()),
+            ("groups", !self.groups.is_empty()),
+            ("ttl", self.ttl.is_some()),
+            ("usages", !self.usages.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect()
+    }
 }

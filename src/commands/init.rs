@@ -110,8 +110,7 @@ fn text(report: &InitReport, only: Option<PhaseId>, show_key: bool, control_plan
     };
     let join = join.map_or_else(String::new, |command| {
         format!(
-            "\nThen you can join any number of worker nodes by running the following on each as root\n\
-             (this version of junioadm has no join yet; the token and the hash are those of kubeadm join):\n\n{command}\n"
+            "\nThen you can join any number of worker nodes by running the following on each as root:\n\n{command}\n"
         )
     });
     let join = join + &uploaded(report, key, control_plane_joins);

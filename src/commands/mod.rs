@@ -4,6 +4,7 @@ mod certs;
 mod config;
 mod explain;
 mod init;
+mod join;
 mod kubeconfig;
 mod lab;
 mod migrate;
@@ -57,6 +58,7 @@ pub fn run(cli: Cli, printer: &Printer) -> Exit {
 fn dispatch(command: Command, printer: &Printer) -> Result<Exit, CommandError> {
     match command {
         Command::Init(command) => init::run(command, printer),
+        Command::Join(command) => join::run(command, printer),
         Command::Plan(args) => init::plan(args, printer),
         Command::Preflight(args) => preflight::run(args, printer),
         Command::Reset(args) => reset::run(args, printer),
@@ -80,6 +82,7 @@ impl Command {
     fn log_name(&self) -> Option<&'static str> {
         match self {
             Self::Init(_) => Some("init"),
+            Self::Join(_) => Some("join"),
             Self::Plan(_) => Some("plan"),
             Self::Preflight(_) => Some("preflight"),
             Self::Reset(_) => Some("reset"),
@@ -93,6 +96,10 @@ impl Command {
         match self {
             Self::Init(command) => match &command.phase {
                 Some(cli::InitSubcommand::Phase { command }) => command.flags.args.output,
+                None => command.args.output,
+            },
+            Self::Join(command) => match &command.phase {
+                Some(cli::JoinSubcommand::Phase(phase)) => phase.args.output,
                 None => command.args.output,
             },
             Self::Plan(args) => args.output,

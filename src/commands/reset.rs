@@ -39,7 +39,7 @@ pub fn run(args: ResetArgs, printer: &Printer) -> Result<Exit, CommandError> {
 }
 
 fn ask(printer: &Printer) -> Result<(), CommandError> {
-    printer.err("[reset] WARNING: Changes made to this host by 'junioadm init' will be reverted.");
+    printer.err("[reset] WARNING: Changes made to this host by 'junioadm init' or 'junioadm join' will be reverted.");
     printer.err("[reset] Are you sure you want to proceed? [y/N]: ");
     let mut answer = String::new();
     io::stdin()

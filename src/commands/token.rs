@@ -17,12 +17,13 @@ use crate::cli::{CreateArgs, ListOutput, TokenArgs, TokenCommand};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::printer::Printer;
+use crate::settings;
 
 pub fn run(args: TokenArgs, printer: &Printer) -> Result<Exit, CommandError> {
     let kubeconfig = args.kubeconfig.unwrap_or_else(find_kubeconfig);
     match args.command {
         TokenCommand::Generate => printer.out(&Token::generate().to_string()),
-        TokenCommand::Create(args) => create(args, &kubeconfig, printer)?,
+        TokenCommand::Create(create_args) => create(create_args, &kubeconfig, args.dry_run, printer)?,
         TokenCommand::List { output } => {
             let found = block_on(printer, async |_| Ok(tokens::list(&connect(&kubeconfig, None).await?).await?))?;
             printer.out(&match output {
@@ -31,7 +32,7 @@ pub fn run(args: TokenArgs, printer: &Printer) -> Result<Exit, CommandError> {
                 ListOutput::Yaml => yaml::to_string(&found)?,
             });
         }
-        TokenCommand::Delete { tokens } => return delete(&tokens, &kubeconfig, printer),
+        TokenCommand::Delete { tokens } => return delete(&tokens, &kubeconfig, args.dry_run, printer),
     }
     Ok(Exit::Ok)
 }
@@ -44,9 +45,34 @@ fn find_kubeconfig() -> PathBuf {
     from_environment.or(of_user).unwrap_or_else(|| Layout::default().admin_conf())
 }
 
-fn create(args: CreateArgs, kubeconfig: &Path, printer: &Printer) -> Result<(), CommandError> {
-    let given =
-        args.token.map(|text| text.parse::<Token>()).transpose().map_err(|e| CommandError::Usage(e.to_string()))?;
+fn create(args: CreateArgs, kubeconfig: &Path, dry_run: bool, printer: &Printer) -> Result<(), CommandError> {
+    let wanted = wanted_tokens(&args)?;
+    if !dry_run {
+        block_on(printer, async |_| {
+            let client = connect(kubeconfig, None).await?;
+            for token in &wanted {
+                tokens::create(&client, token).await?;
+            }
+            Ok(())
+        })?;
+    }
+    for token in wanted.into_iter().filter_map(|wanted| wanted.token) {
+        if args.print_join_command {
+            printer.out(&join_command(kubeconfig, token)?.text());
+        } else {
+            printer.out(&token.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// The tokens of the file, or the one of the flags; defaulted and valid.
+fn wanted_tokens(args: &CreateArgs) -> Result<Vec<BootstrapToken>, CommandError> {
+    if let Some(path) = &args.config {
+        return settings::bootstrap_tokens(path, &args.excluded_by_config());
+    }
+    let given = args.token.as_deref().map(str::parse::<Token>).transpose();
+    let token = given.map_err(|e| CommandError::Usage(e.to_string()))?.unwrap_or_else(Token::generate);
     if let Some(usage) = args.usages.iter().find(|usage| !is_token_usage(usage)) {
         return Err(CommandError::Usage(format!("unknown usage {usage:?}, expected signing or authentication")));
     }
@@ -55,23 +81,16 @@ fn create(args: CreateArgs, kubeconfig: &Path, printer: &Printer) -> Result<(), 
             "{group:?} is no bootstrap group, it must start with system:bootstrappers:"
         )));
     }
-    let token = given.unwrap_or_else(Token::generate);
     let mut wanted = BootstrapToken {
         token: Some(token.clone()),
-        description: args.description,
-        ttl: Some(args.ttl),
-        usages: args.usages,
-        groups: args.groups,
+        description: args.description.clone().unwrap_or_default(),
+        ttl: args.ttl,
+        usages: args.usages.clone(),
+        groups: args.groups.clone(),
         ..BootstrapToken::default()
     };
     defaults::bootstrap_token(&mut wanted, &token);
-    block_on(printer, async |_| Ok(tokens::create(&connect(kubeconfig, None).await?, &wanted).await?))?;
-    if args.print_join_command {
-        printer.out(&join_command(kubeconfig, token)?.text());
-    } else {
-        printer.out(&token.to_string());
-    }
-    Ok(())
+    Ok(vec![wanted])
 }
 
 /// Endpoint and CA as the kubeconfig has them.
@@ -84,11 +103,18 @@ fn join_command(kubeconfig: &Path, token: Token) -> Result<JoinCommand, CommandE
     Ok(JoinCommand { endpoint, token: Some(token), ca_cert_hash: junio_pki::token::ca_pin(&ca)? })
 }
 
-fn delete(wanted: &[String], kubeconfig: &Path, printer: &Printer) -> Result<Exit, CommandError> {
+fn delete(wanted: &[String], kubeconfig: &Path, dry_run: bool, printer: &Printer) -> Result<Exit, CommandError> {
     for text in wanted {
         if text.parse::<Token>().is_err() && !junio_api::token::is_token_id(text) {
             return Err(CommandError::Usage("each must be a token or its first six characters".into()));
         }
+    }
+    if dry_run {
+        for text in wanted {
+            let id = text.split('.').next().unwrap_or_default();
+            printer.out(&format!("would delete bootstrap token {id:?}"));
+        }
+        return Ok(Exit::Ok);
     }
     let outcomes = block_on(printer, async |_| {
         let client = connect(kubeconfig, None).await?;

@@ -4,6 +4,7 @@
 //! machine, and for hosts with the product `make build` before. `JUNIO_LAB_KEEP=1` leaves a failed test's lab standing.
 
 mod init;
+mod join;
 mod lab;
 mod scenarios;
 mod support;

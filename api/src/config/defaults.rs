@@ -207,6 +207,9 @@ pub fn apply_join(documents: &mut JoinDocuments, facts: &HostFacts) -> Vec<Warni
     let warnings = node_registration(&mut join.node_registration, facts);
     set(&mut join.ca_cert_path, &format!("{CERTIFICATES_DIR}/ca.crt"));
     join_tokens(join);
+    if let Some(discovery) = &mut join.discovery.bootstrap_token {
+        endpoint_port(&mut discovery.api_server_endpoint);
+    }
     if let Some(control_plane) = &mut join.control_plane {
         let endpoint = &mut control_plane.local_api_endpoint;
         if let (true, Some(address)) = (endpoint.advertise_address.is_empty(), facts.default_address) {
@@ -218,6 +221,15 @@ pub fn apply_join(documents: &mut JoinDocuments, facts: &HostFacts) -> Vec<Warni
     }
     join.timeouts.apply_defaults();
     warnings
+}
+
+/// kubeadm insists on the port here; ours is the API server's unless it is said.
+fn endpoint_port(endpoint: &mut String) {
+    if let (host, None) = split_endpoint(endpoint)
+        && !host.is_empty()
+    {
+        *endpoint = join_host_port(host, ports::APISERVER);
+    }
 }
 
 fn join_tokens(join: &mut JoinConfiguration) {

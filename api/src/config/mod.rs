@@ -21,6 +21,7 @@ mod subnets;
 pub mod tree;
 pub mod upgrade;
 pub mod validate;
+mod validate_join;
 
 pub use cluster::{ClusterConfiguration, EncryptionAlgorithm};
 pub use common::{ApiEndpoint, Arg, NodeRegistration, Taint, Timeouts};
@@ -33,3 +34,4 @@ pub use join::JoinConfiguration;
 pub use reset::ResetConfiguration;
 pub use upgrade::UpgradeConfiguration;
 pub use validate::validate;
+pub use validate_join::validate_join;

@@ -17,7 +17,7 @@ use crate::versions;
 /// Collects problems of one document.
 pub(super) struct Problems {
     kind: Kind,
-    found: Vec<FieldError>,
+    pub(super) found: Vec<FieldError>,
 }
 
 impl Problems {
@@ -29,7 +29,7 @@ impl Problems {
         self.found.push(FieldError { kind: self.kind, path: path.into(), message: message.into() });
     }
 
-    fn require(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) {
+    pub(super) fn require(&mut self, holds: bool, path: &str, message: impl FnOnce() -> String) {
         if !holds {
             self.add(path, message());
         }
@@ -137,7 +137,7 @@ pub fn is_bootstrap_group(group: &str) -> bool {
     })
 }
 
-fn node(p: &mut Problems, node: &NodeRegistration) {
+pub(super) fn node(p: &mut Problems, node: &NodeRegistration) {
     p.require(is_dns1123_subdomain(&node.name), "nodeRegistration.name", || {
         format!("{:?} is not a valid node name: small letters, digits, - and . only (RFC 1123)", node.name)
     });
@@ -294,7 +294,7 @@ fn sans(p: &mut Problems, path: &str, names: &[String]) {
     }
 }
 
-fn absolute(p: &mut Problems, path: &str, file: &str) {
+pub(super) fn absolute(p: &mut Problems, path: &str, file: &str) {
     p.require(file.starts_with('/'), path, || format!("{file:?} is not an absolute path"));
 }
 

@@ -1,5 +1,6 @@
 //! How the kubelet proves who it is: its connection to the API server and the certificates behind it.
 
+pub mod bootstrap;
 pub mod client;
 mod request;
 pub mod rotate;

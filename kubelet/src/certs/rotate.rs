@@ -91,28 +91,8 @@ pub async fn renew(api: &ApiClient, files: &ClientStore, node_name: &str) -> Res
     api.reload()
 }
 
-/// TLS bootstrap: uses a bootstrap kubeconfig's token for the first certificate and writes the kubeconfig.
-pub async fn bootstrap(
-    bootstrap_kubeconfig: &Path,
-    kubeconfig: &Path,
-    files: &ClientStore,
-    node_name: &str,
-) -> Result<(), CertsError> {
-    let api = ApiClient::from_kubeconfig(bootstrap_kubeconfig)?;
-    let pair = junio_pki::csr::node_client(node_name)?;
-    let chain = request::node_client(api.current(), &pair.pem).await?;
-    check(&chain, &pair.key)?;
-    files.install(&chain, &pair.key)?;
-    let absent = || CertsError::Incomplete { path: bootstrap_kubeconfig.to_owned() };
-    let config = Kubeconfig::load(bootstrap_kubeconfig)?.ok_or_else(absent)?;
-    let server = config.current().map(|(cluster, _)| cluster.server.clone()).ok_or_else(absent)?;
-    let ca = config.ca_pem(bootstrap_kubeconfig)?.ok_or_else(absent)?;
-    Kubeconfig::for_bootstrapped_kubelet(&server, &ca, &files.current_path()).write(kubeconfig)?;
-    Ok(())
-}
-
 /// A signed certificate must belong to the key that asked for it.
-fn check(chain: &str, key: &Secret<String>) -> Result<(), CertsError> {
+pub(super) fn check(chain: &str, key: &Secret<String>) -> Result<(), CertsError> {
     let certificate = ParsedCertificate::from_pem(chain, "signed client certificate")?;
     let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| CertsError::Mismatch)?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();

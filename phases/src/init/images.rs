@@ -6,12 +6,13 @@ use std::sync::Arc;
 use junio_api::Layout;
 use junio_bundle::{Bundle, BundleError, Extracted, Extraction, LoadProgress};
 
+use crate::changes::Changes;
 use crate::context::Context;
 use crate::error::{Cause, InPhase, PhaseError};
 use crate::event::Event;
 use crate::journal::Change;
 use crate::phase_id::PhaseId;
-use crate::run::done_if;
+use crate::run::{Run, done_if};
 
 /// The control plane's images and the host's programs are there.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +28,10 @@ pub(crate) async fn images(ctx: &Context<'_>) -> Result<Installed, PhaseError> {
         .phase(PhaseId::Images, async {
             let bundle = bundle(ctx)?;
             let first = needed_first(ctx);
-            let (loaded, installed) =
-                tokio::try_join!(load(ctx, &bundle, &first), programs(ctx, bundle.clone(), NODE_PROGRAMS))?;
+            let (loaded, installed) = tokio::try_join!(
+                load(ctx.run, ctx.changes, &bundle, &first),
+                programs(ctx.run, ctx.changes, bundle.clone(), NODE_PROGRAMS)
+            )?;
             Ok((Installed(()), done_if(loaded || installed)))
         })
         .await
@@ -43,7 +46,12 @@ pub(crate) async fn remaining(ctx: &Context<'_>, _first: Installed) -> Result<()
     let rest: Vec<String> =
         ctx.plan.images.all.iter().filter(|reference| !first.contains(reference)).cloned().collect();
     let bundle = bundle(ctx).map_err(|cause| cause.in_phase(PhaseId::Images))?;
-    let all = async { tokio::try_join!(load(ctx, &bundle, &rest), programs(ctx, bundle.clone(), USER_PROGRAMS)) };
+    let all = async {
+        tokio::try_join!(
+            load(ctx.run, ctx.changes, &bundle, &rest),
+            programs(ctx.run, ctx.changes, bundle.clone(), USER_PROGRAMS)
+        )
+    };
     all.await.map(|_| ()).in_phase(PhaseId::Images)
 }
 
@@ -56,13 +64,13 @@ pub(crate) async fn of_addon(ctx: &Context<'_>, addon: PhaseId) -> Result<(), Ph
         PhaseId::Addon => &images.all,
         _ => return Ok(()),
     };
-    let loading = async { load(ctx, &bundle(ctx)?, references).await };
+    let loading = async { load(ctx.run, ctx.changes, &bundle(ctx)?, references).await };
     loading.await.map(|_| ()).in_phase(addon)
 }
 
 /// What a node cannot run without, and what only its user needs (and is large).
-const NODE_PROGRAMS: fn(&str) -> bool = |name| !USER_PROGRAMS(name);
-const USER_PROGRAMS: fn(&str) -> bool = |name| name == "kubectl";
+pub(crate) const NODE_PROGRAMS: fn(&str) -> bool = |name| !USER_PROGRAMS(name);
+pub(crate) const USER_PROGRAMS: fn(&str) -> bool = |name| name == "kubectl";
 
 fn needed_first(ctx: &Context<'_>) -> Vec<String> {
     let images = &ctx.plan.images;
@@ -83,17 +91,22 @@ fn bundle(ctx: &Context<'_>) -> Result<Arc<Bundle>, Cause> {
     }
 }
 
-async fn load(ctx: &Context<'_>, bundle: &Arc<Bundle>, references: &[String]) -> Result<bool, Cause> {
-    let docker =
-        junio_bundle::docker::connect(&ctx.changes.host.layout().docker_socket()).await.map_err(Cause::other)?;
+/// Gives Docker what it lacks of `references`; true when there was any.
+pub(crate) async fn load(
+    run: &Run<'_>,
+    changes: Changes<'_>,
+    bundle: &Arc<Bundle>,
+    references: &[String],
+) -> Result<bool, Cause> {
+    let docker = junio_bundle::docker::connect(&changes.host.layout().docker_socket()).await.map_err(Cause::other)?;
     let missing = bundle.missing_images(&docker, references).await.map_err(Cause::other)?;
     if missing.is_empty() {
         return Ok(false);
     }
-    ctx.changes.intend(PhaseId::Images, Change::Images { references: missing.clone() })?;
-    ctx.run.line(PhaseId::Images, format!("Loading {} from the bundle", short_names(&missing)));
+    changes.intend(PhaseId::Images, Change::Images { references: missing.clone() })?;
+    run.line(PhaseId::Images, format!("Loading {} from the bundle", short_names(&missing)));
     let progress = |progress: LoadProgress| {
-        ctx.run.event(&Event::Progress {
+        run.event(&Event::Progress {
             phase: PhaseId::Images,
             what: "loading images".to_owned(),
             done: progress.done,
@@ -111,8 +124,13 @@ fn short_names(references: &[String]) -> String {
 }
 
 /// The kubelet, kubectl and the CNI plugins at their places. A kubelet that differs is replaced and started anew later.
-async fn programs(ctx: &Context<'_>, bundle: Arc<Bundle>, wants: fn(&str) -> bool) -> Result<bool, Cause> {
-    let layout = ctx.changes.host.layout();
+pub(crate) async fn programs(
+    run: &Run<'_>,
+    changes: Changes<'_>,
+    bundle: Arc<Bundle>,
+    wants: fn(&str) -> bool,
+) -> Result<bool, Cause> {
+    let layout = changes.host.layout();
     let mut wanted = extractions(&bundle, layout);
     wanted.retain(|extraction| wants(&extraction.name));
     let directories: Vec<(PathBuf, u32)> =
@@ -120,12 +138,12 @@ async fn programs(ctx: &Context<'_>, bundle: Arc<Bundle>, wants: fn(&str) -> boo
             .into_iter()
             .map(|path| (path, 0o755))
             .collect();
-    ctx.changes.directories(PhaseId::Images, &directories).await?;
+    changes.directories(PhaseId::Images, &directories).await?;
     let (wanted, bundle) = blocking(move || Ok((bundle.differing(&wanted)?, bundle))).await?;
     let destinations: Vec<PathBuf> = wanted.iter().map(|extraction| extraction.destination.clone()).collect();
-    for path in ctx.changes.intend_replaced(PhaseId::Images, &destinations).await? {
+    for path in changes.intend_replaced(PhaseId::Images, &destinations).await? {
         let text = format!("{} was there with other content; it is kept, and reset puts it back", path.display());
-        ctx.run.warn(PhaseId::Images, text);
+        run.warn(PhaseId::Images, text);
     }
     let outcomes = blocking(move || bundle.extract_all(&wanted)).await?;
     Ok(outcomes.contains(&Extracted::Written))

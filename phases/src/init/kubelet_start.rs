@@ -4,11 +4,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use junio_api::Layout;
-use junio_host::ServiceManager;
 use junio_host::sysctl::SysctlChange;
+use junio_host::{ServiceManager, ServiceSpec};
 use sha2::{Digest, Sha256};
 
-use crate::changes::Written;
+use crate::changes::{Changes, Written};
 use crate::context::{Context, KUBELET_SERVICE};
 use crate::error::{Cause, PhaseError};
 use crate::init::images::Installed;
@@ -16,7 +16,7 @@ use crate::init::manifests::FirstPods;
 use crate::journal::Change;
 use crate::phase_id::PhaseId;
 use crate::render;
-use crate::run::done_if;
+use crate::run::{Run, done_if};
 
 /// Settings that pods and services need, and whether doing without one is worth a word.
 const SYSCTLS: [(&str, &str); 2] = [("net.ipv4.ip_forward", "1"), ("net.bridge.bridge-nf-call-iptables", "1")];
@@ -78,7 +78,7 @@ async fn files(ctx: &Context<'_>) -> Result<Prepared, Cause> {
         ctx.run.line(ID, format!("Writing kubelet {what} to file {:?}", path.display().to_string()));
     }
     ctx.changes.remember_traces(ID).await?;
-    sysctls(ctx)?;
+    sysctls(ctx.run, ctx.changes)?;
     ctx.changes.intend(ID, Change::Service { name: KUBELET_SERVICE.to_owned() })?;
     if ctx.services() == ServiceManager::Systemd {
         let unit = render::unit(layout)?;
@@ -92,14 +92,15 @@ async fn files(ctx: &Context<'_>) -> Result<Prepared, Cause> {
     Ok(prepared)
 }
 
-fn sysctls(ctx: &Context<'_>) -> Result<(), Cause> {
+/// Sets what pods and services need; remembers what the cluster's own programs will set.
+pub(crate) fn sysctls(run: &Run<'_>, changes: Changes<'_>) -> Result<(), Cause> {
     const ID: PhaseId = PhaseId::KubeletStart;
-    ctx.changes.remember_sysctls(ID, &CHANGED_BY_OTHERS)?;
+    changes.remember_sysctls(ID, &CHANGED_BY_OTHERS)?;
     for (name, value) in SYSCTLS {
-        if let SysctlChange::Refused { reason } = ctx.changes.sysctl(ID, name, value)?
+        if let SysctlChange::Refused { reason } = changes.sysctl(ID, name, value)?
             && name == "net.ipv4.ip_forward"
         {
-            ctx.run.warn(ID, format!("{name} could not be set to {value}: {reason}"));
+            run.warn(ID, format!("{name} could not be set to {value}: {reason}"));
         }
     }
     Ok(())
@@ -131,30 +132,55 @@ pub(crate) async fn start(
     }
     ctx.run
         .phase(ID, async {
-            let (host, services) = (ctx.changes.host, ctx.services());
-            let layout = host.layout();
-            let mut hash = prepared.fingerprint;
-            hash.update(program_identity(&layout.kubelet_bin()));
-            let fingerprint = hex::encode(hash.finalize());
-            let started_with = host.read(&stamp(layout)).await?;
-            let active = services.is_active(host, KUBELET_SERVICE).await?;
-            if active && started_with.as_deref() == Some(fingerprint.as_bytes()) {
-                return Ok((KubeletStarted(()), done_if(prepared.changed)));
-            }
-            ctx.run.line(ID, "Starting the kubelet");
-            ctx.changes.intend(ID, Change::Kubelet { node: ctx.plan.node_name.clone() })?;
-            if !prepared.changed {
-                // An interrupted run may have written the unit and not got to this.
-                services.reload(host).await?;
-            }
-            services.restart(host, &ctx.kubelet_service()).await?;
-            if let Some(parent) = stamp(layout).parent() {
-                host.create_dir(parent, 0o700).await?;
-            }
-            host.write(&stamp(layout), fingerprint.as_bytes(), 0o600).await?;
-            Ok((KubeletStarted(()), done_if(true)))
+            let kubelet = Kubelet {
+                run: ctx.run,
+                changes: ctx.changes,
+                services: ctx.services(),
+                service: ctx.kubelet_service(),
+                node: &ctx.plan.node_name,
+            };
+            let started = kubelet.start(prepared.fingerprint, prepared.changed).await?;
+            Ok((KubeletStarted(()), done_if(started || prepared.changed)))
         })
         .await
+}
+
+/// The kubelet's service on this host.
+pub(crate) struct Kubelet<'a> {
+    pub(crate) run: &'a Run<'a>,
+    pub(crate) changes: Changes<'a>,
+    pub(crate) services: ServiceManager,
+    pub(crate) service: ServiceSpec,
+    pub(crate) node: &'a str,
+}
+
+impl Kubelet<'_> {
+    /// Starts it unless it runs with these very files and program; true when it was started. `hash` is over its files,
+    /// `reloaded` says that the service manager has just read its unit.
+    pub(crate) async fn start(&self, mut hash: Sha256, reloaded: bool) -> Result<bool, Cause> {
+        const ID: PhaseId = PhaseId::KubeletStart;
+        let (host, services) = (self.changes.host, self.services);
+        let layout = host.layout();
+        hash.update(program_identity(&layout.kubelet_bin()));
+        let fingerprint = hex::encode(hash.finalize());
+        let started_with = host.read(&stamp(layout)).await?;
+        let active = services.is_active(host, KUBELET_SERVICE).await?;
+        if active && started_with.as_deref() == Some(fingerprint.as_bytes()) {
+            return Ok(false);
+        }
+        self.run.line(ID, "Starting the kubelet");
+        self.changes.intend(ID, Change::Kubelet { node: self.node.to_owned() })?;
+        if !reloaded {
+            // An interrupted run may have written the unit and not got to this.
+            services.reload(host).await?;
+        }
+        services.restart(host, &self.service).await?;
+        if let Some(parent) = stamp(layout).parent() {
+            host.create_dir(parent, 0o700).await?;
+        }
+        host.write(&stamp(layout), fingerprint.as_bytes(), 0o600).await?;
+        Ok(true)
+    }
 }
 
 /// Lets it start at boot; off the critical path.

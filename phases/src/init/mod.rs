@@ -3,11 +3,11 @@
 mod certs;
 mod dry_run;
 mod early_roles;
-mod images;
+pub(crate) mod images;
 mod kubeconfig;
-mod kubelet_start;
+pub(crate) mod kubelet_start;
 mod manifests;
-mod node;
+pub(crate) mod node;
 mod prepare;
 mod run;
 mod store;

@@ -20,7 +20,7 @@ use crate::init::store::Stored;
 use crate::init::trouble;
 use crate::init::wait_control_plane::ControlPlane;
 use crate::phase_id::PhaseId;
-use crate::run::done_if;
+use crate::run::{Run, done_if};
 
 /// Puts labels and taints on the Node as soon as the kubelet has registered it.
 pub(crate) async fn mark(ctx: &Context<'_>, client: &Client) -> Result<(), PhaseError> {
@@ -49,7 +49,16 @@ pub(crate) async fn mark(ctx: &Context<'_>, client: &Client) -> Result<(), Phase
                 Some(_) => Some("the node has no label kubernetes.io/hostname yet".to_owned()),
                 None => Some(format!("the kubelet has not registered the node {name} yet")),
             };
-            let node = until(ctx, ID, &format!("the registration of node {name}"), &nodes, name, registered).await?;
+            let node = until(
+                ctx.run,
+                ctx.plan.timeouts.verify,
+                ID,
+                &format!("the registration of node {name}"),
+                &nodes,
+                name,
+                registered,
+            )
+            .await?;
             loop {
                 let existing = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
                 let existing = match nodes.get_opt(name).await {
@@ -134,7 +143,8 @@ pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stor
             let deployments: Api<Deployment> = Api::namespaced(control_plane.client.clone(), names::KUBE_SYSTEM);
             let name = &ctx.plan.node_name;
             let node = async {
-                let node = until(ctx, ID, &format!("node {name} Ready"), &nodes, name, node_blocker).await?;
+                let node = until(ctx.run, ctx.plan.timeouts.verify, ID, &format!("node {name} Ready"), &nodes, name, node_blocker)
+                    .await?;
                 ctx.run.line(ID, format!("The node {name} is Ready"));
                 for pressure in pressures(&node) {
                     ctx.run.warn(ID, format!("no pod is placed on node {name} until this is over: {pressure}"));
@@ -143,7 +153,16 @@ pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stor
             };
             let dns = async {
                 if stored.coredns {
-                    until(ctx, ID, "CoreDNS rolled out", &deployments, names::COREDNS, deployment_blocker).await?;
+                    until(
+                        ctx.run,
+                        ctx.plan.timeouts.verify,
+                        ID,
+                        "CoreDNS rolled out",
+                        &deployments,
+                        names::COREDNS,
+                        deployment_blocker,
+                    )
+                    .await?;
                     ctx.run.line(ID, "CoreDNS is rolled out");
                 }
                 Ok::<_, Cause>(())
@@ -159,7 +178,7 @@ pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stor
 }
 
 /// Why a node is not Ready, in the kubelet's words.
-fn node_blocker(node: Option<&Node>) -> Option<String> {
+pub(crate) fn node_blocker(node: Option<&Node>) -> Option<String> {
     let Some(node) = node else { return Some("the node is not registered".to_owned()) };
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     match conditions.iter().find(|condition| condition.type_ == "Ready") {
@@ -197,8 +216,9 @@ fn deployment_blocker(deployment: Option<&Deployment>) -> Option<String> {
 }
 
 /// Watches one object until nothing blocks any more. Watches that break are begun again.
-async fn until<K>(
-    ctx: &Context<'_>,
+pub(crate) async fn until<K>(
+    run: &Run<'_>,
+    deadline: Duration,
     phase: PhaseId,
     what: &str,
     api: &Api<K>,
@@ -209,17 +229,16 @@ where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
 {
-    let deadline = ctx.plan.timeouts.verify;
     let started = Instant::now();
     let blocked = Mutex::new(None::<String>);
     let note = |reason: Option<String>| {
         let mut last = blocked.lock().unwrap_or_else(PoisonError::into_inner);
         if reason != *last {
-            ctx.run.event(&Event::Waiting { phase, what: what.to_owned(), deadline, blocked_by: reason.clone() });
+            run.event(&Event::Waiting { phase, what: what.to_owned(), deadline, blocked_by: reason.clone() });
             *last = reason;
         }
     };
-    ctx.run.event(&Event::Waiting { phase, what: what.to_owned(), deadline, blocked_by: None });
+    run.event(&Event::Waiting { phase, what: what.to_owned(), deadline, blocked_by: None });
     loop {
         let remaining = deadline.saturating_sub(started.elapsed());
         let condition = Unblocked(|object: Option<&K>| {
@@ -230,7 +249,7 @@ where
         });
         match tokio::time::timeout(remaining, await_condition(api.clone(), name, condition)).await {
             Ok(Ok(Some(object))) => {
-                ctx.run.event(&Event::Waited { phase, what: what.to_owned(), elapsed: started.elapsed() });
+                run.event(&Event::Waited { phase, what: what.to_owned(), elapsed: started.elapsed() });
                 return Ok(object);
             }
             Ok(Ok(None)) => {}

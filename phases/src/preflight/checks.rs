@@ -153,7 +153,7 @@ fn manifests(input: &Input<'_>, found: &mut Vec<Verdict>) {
 
 const EARLIER: &str = "an earlier cluster on this host was not removed";
 
-fn swap(input: &Input<'_>, found: &mut Vec<Verdict>) {
+pub(super) fn swap(input: &Input<'_>, found: &mut Vec<Verdict>) {
     if !input.facts.swaps.is_empty() {
         let text = format!(
             "swap is in use ({}); the kubelet does not limit what pods swap, `swapoff -a` turns it off",
@@ -163,7 +163,7 @@ fn swap(input: &Input<'_>, found: &mut Vec<Verdict>) {
     }
 }
 
-fn programs(input: &Input<'_>, found: &mut Vec<Verdict>) {
+pub(super) fn programs(input: &Input<'_>, found: &mut Vec<Verdict>) {
     for program in &input.facts.missing_programs {
         let text = format!("{program} not found in system path");
         found.push(Verdict::error(
@@ -175,7 +175,7 @@ fn programs(input: &Input<'_>, found: &mut Vec<Verdict>) {
     }
 }
 
-fn system(input: &Input<'_>, found: &mut Vec<Verdict>) {
+pub(super) fn system(input: &Input<'_>, found: &mut Vec<Verdict>) {
     let facts = input.facts;
     if kernel_version(&facts.kernel).is_some_and(|version| version < MIN_KERNEL) {
         let text = format!("kernel {} is older than {}.{}", facts.kernel, MIN_KERNEL.0, MIN_KERNEL.1);
@@ -200,7 +200,7 @@ fn kernel_version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-fn hostname(input: &Input<'_>, found: &mut Vec<Verdict>) {
+pub(super) fn hostname(input: &Input<'_>, found: &mut Vec<Verdict>) {
     if !input.facts.hostname_resolves {
         let text = format!("hostname {:?} could not be reached", input.facts.hostname);
         found.push(Verdict::warning("Hostname", "HOSTNAME", text));
@@ -254,7 +254,7 @@ fn leftovers(input: &Input<'_>, found: &mut Vec<Verdict>) {
     }
 }
 
-fn disk(input: &Input<'_>, found: &mut Vec<Verdict>) {
+pub(super) fn disk(input: &Input<'_>, found: &mut Vec<Verdict>) {
     if let Some(free) = input.facts.disk_free.filter(|free| *free < MIN_DISK) {
         let text = format!("only {} MB are free below /var/lib", free / 1_000_000);
         found.push(Verdict::warning("DiskSpace", "DISK-SPACE", text));

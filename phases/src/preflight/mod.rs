@@ -3,6 +3,7 @@
 mod checks;
 mod docker;
 mod external_etcd;
+mod join;
 mod network;
 mod verdict;
 
@@ -18,6 +19,7 @@ use junio_host::Facts;
 
 pub(crate) use checks::{evaluate, resolv_conf};
 pub(crate) use external_etcd::check as external_etcd;
+pub(crate) use join::{JoinInput, Standing, evaluate_join, in_cluster};
 pub(crate) use network::subnets;
 pub(crate) use verdict::{Severity, Verdict};
 

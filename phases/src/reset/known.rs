@@ -32,7 +32,11 @@ pub(crate) fn trees(
         Some(false) | None => Fate::Remove,
     };
     let run = |path: &str| layout.root().join(path);
-    let mut trees = vec![layout.kubelet_dir(), etcd_data.to_owned()];
+    let mut trees = vec![layout.kubelet_dir()];
+    // A worker has no etcd of ours; what is there then is its owner's.
+    if !made.is_recorded() || made.directories.contains_key(etcd_data) {
+        trees.push(etcd_data.to_owned());
+    }
     if !made.is_recorded() {
         // A cluster that was not ours, or whose journal is lost: kubeadm's list. Otherwise the journal names each file.
         trees.extend([layout.manifests_dir(), certificates.to_owned()]);
@@ -109,6 +113,15 @@ mod tests {
         assert_eq!(fate(layout.manifests_dir()), None, "the journal names its files");
         assert_eq!(fate(layout.tmp_dir()), None);
         assert_eq!(fate(layout.pod_log_dir()), None, "no kubelet of ours ever ran");
+    }
+
+    #[test]
+    fn a_workers_reset_knows_nothing_of_an_etcd_on_its_host() {
+        let layout = Layout::new("/r");
+        let mut made = Made { kubelet: true, ..Made::default() };
+        made.directories.insert(layout.kubelet_dir(), false);
+        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false);
+        assert!(fates.iter().all(|(path, _)| *path != layout.etcd_data_dir()), "{fates:?}");
     }
 
     #[test]

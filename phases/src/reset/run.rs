@@ -14,7 +14,7 @@ use crate::reset::cleanup::Cleanup;
 use crate::reset::known;
 use crate::run::{Run, done_if};
 
-/// Undoes `init` on this host.
+/// Undoes `init` or `join` on this host.
 pub async fn reset(
     options: ResetOptions,
     reporter: &dyn Reporter,
@@ -41,7 +41,7 @@ pub async fn reset(
     } else {
         run.skipped(PhaseId::Preflight);
     }
-    if wants(PhaseId::RemoveEtcdMember) {
+    if wants(PhaseId::RemoveEtcdMember) && layout.manifest(junio_api::names::ETCD).exists() {
         run.line(PhaseId::RemoveEtcdMember, "This host's etcd is the only member: its data goes with it");
     }
     run.skipped(PhaseId::RemoveEtcdMember);

@@ -2,4 +2,4 @@
 
 mod s1_single_host;
 mod s4_step_by_step;
-mod user;
+pub mod user;
