@@ -143,8 +143,16 @@ pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stor
             let deployments: Api<Deployment> = Api::namespaced(control_plane.client.clone(), names::KUBE_SYSTEM);
             let name = &ctx.plan.node_name;
             let node = async {
-                let node = until(ctx.run, ctx.plan.timeouts.verify, ID, &format!("node {name} Ready"), &nodes, name, node_blocker)
-                    .await?;
+                let node = until(
+                    ctx.run,
+                    ctx.plan.timeouts.verify,
+                    ID,
+                    &format!("node {name} Ready"),
+                    &nodes,
+                    name,
+                    node_blocker,
+                )
+                .await?;
                 ctx.run.line(ID, format!("The node {name} is Ready"));
                 for pressure in pressures(&node) {
                     ctx.run.warn(ID, format!("no pod is placed on node {name} until this is over: {pressure}"));

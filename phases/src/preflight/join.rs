@@ -58,6 +58,7 @@ pub(crate) fn evaluate_join(input: &JoinInput<'_>) -> (Vec<Verdict>, usize) {
         ours: input.standing.is_ours(),
         overlay: true,
         bundle: None,
+        external_etcd: Vec::new(),
         proxies: &[],
     };
     let mut found = Vec::new();

@@ -120,7 +120,7 @@ mod tests {
         let layout = Layout::new("/r");
         let mut made = Made { kubelet: true, ..Made::default() };
         made.directories.insert(layout.kubelet_dir(), false);
-        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false);
+        let fates = trees(&layout, &made, &layout.etcd_data_dir(), &layout.pki_dir(), false, true);
         assert!(fates.iter().all(|(path, _)| *path != layout.etcd_data_dir()), "{fates:?}");
     }
 
