@@ -82,29 +82,35 @@ pub fn remove_tree(path: &Path) -> Result<bool, HostError> {
     }
 }
 
-/// Gives the file or link at `path` a second name, owner and mode included, before another one is renamed over it: by hard
-/// link where both names are on one file system, else by copy. Replaces what an interrupted run left at `kept`.
+/// Gives the file or link at `path` a second name, owner and mode included, before another one is renamed over it. Replaces
+/// what an interrupted run left at `kept`.
 pub fn keep(path: &Path, kept: &Path) -> Result<(), HostError> {
     remove_file(kept)?;
-    let linked = match fs::hard_link(path, kept) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(path, kept),
-        linked => linked,
-    };
-    linked.and_then(|()| sync_parent(kept)).map_err(|source| HostError::Write { path: kept.to_owned(), source })
+    second_name(path, kept)
+        .and_then(|()| sync_parent(kept))
+        .map_err(|source| HostError::Write { path: kept.to_owned(), source })
 }
 
-/// Puts a kept file back at `path`, by rename; on another file system by a copy that is renamed.
+/// Puts a kept file back at `path`, atomically. `kept` stays, so that this can be done again after an interruption.
 pub fn put_back(kept: &Path, path: &Path) -> Result<(), HostError> {
     let fail = |source| HostError::Write { path: path.to_owned(), source };
     let temporary = temporary_beside(path).map_err(fail)?;
-    let placed = match fs::hard_link(kept, &temporary) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(kept, &temporary),
+    remove_file(&temporary)?;
+    let placed = second_name(kept, &temporary)
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_parent(path))
+        .map_err(fail);
+    // It is still there after an error, and where `path` was the kept file already: a rename does nothing then.
+    remove_file(&temporary)?;
+    placed
+}
+
+/// By hard link where both names are on one file system, else by copy.
+fn second_name(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(from, to),
         linked => linked,
-    };
-    let renamed = placed.and_then(|()| fs::rename(&temporary, path));
-    // It is still there after a failure, and when both names were the same file already.
-    let _ = fs::remove_file(&temporary);
-    renamed.and_then(|()| sync_parent(path)).map_err(fail)
+    }
 }
 
 /// A file or link with its owner and mode, durably.
@@ -178,11 +184,12 @@ mod tests {
             write_atomic(&path(name), b"ours", 0o755).expect("replaced");
             put_back(&path("kept"), &path(name)).expect("put back");
             put_back(&path("kept"), &path(name)).expect("again, after an interruption");
-            fs::remove_file(path("kept")).expect("it stays until its keeper goes");
+            remove_file(&path("kept")).expect("removable");
         }
         assert_eq!(fs::read(path("program")).expect("readable"), b"theirs");
         assert_eq!(fs::metadata(path("program")).expect("there").permissions().mode() & 0o7777, 0o750);
         assert_eq!(fs::read_link(path("link")).expect("a link"), Path::new("elsewhere"));
+        assert_eq!(fs::read_dir(directory.path()).expect("listable").count(), 2, "a hidden neighbour was left");
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Cleanup<'_> {
                     self.host.put_back(kept, path).await?;
                     Ok(true)
                 }
-                // A reset that was interrupted after this step has put it back.
+                // A reset that was interrupted after it had put everything back.
                 None => Ok(self.host.read(path).await?.is_some_and(|now| sha256(&now) == previous.sha256)),
             }
         };

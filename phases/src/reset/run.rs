@@ -97,10 +97,10 @@ async fn clean(run: &Run<'_>, mut cleanup: Cleanup<'_>, options: &ResetOptions) 
     cleanup.sysctls();
     cleanup.recorded_directories().await;
     if !options.dry_run && cleanup.report.failed.is_empty() {
-        // Only now: an interrupted reset finds it again.
+        // Only now: an interrupted reset finds it again, and with it the files that it still has to put back.
+        host.remove_file(&layout.journal()).await?;
         host.remove_tree(&layout.junioadm_dir().join("backup")).await?;
         host.remove_tree(&layout.junioadm_dir().join("services")).await?;
-        host.remove_file(&layout.journal()).await?;
         if host.list(&layout.junioadm_dir()).await?.is_empty() {
             host.remove_tree(&layout.junioadm_dir()).await?;
         }
