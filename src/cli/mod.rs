@@ -25,6 +25,7 @@ pub use token::{CreateArgs, TokenArgs, TokenCommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
@@ -138,7 +139,16 @@ pub enum Command {
 
 /// Reads a command line.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments)
+    Cli::try_parse_from(arguments).map_err(without_secrets)
+}
+
+/// A mistyped token is still most of a token: it is not repeated.
+fn without_secrets(mut refused: clap::Error) -> clap::Error {
+    let secret = |argument: &str| argument.contains("token") || argument.contains("certificate-key");
+    if matches!(refused.get(ContextKind::InvalidArg), Some(ContextValue::String(argument)) if secret(argument)) {
+        refused.insert(ContextKind::InvalidValue, ContextValue::String("(not shown)".to_owned()));
+    }
+    refused
 }
 
 /// Shows help where it was asked for, and what is wrong otherwise.
@@ -163,6 +173,13 @@ pub fn completion(shell: clap_complete::Shell) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_token_is_not_repeated() {
+        let refused = parse(["junioadm", "init", "--token", "almost.asecret"].map(OsString::from)).map(drop);
+        let text = refused.expect_err("no token").render().to_string();
+        assert!(!text.contains("asecret") && text.contains("(not shown)"), "{text}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
