@@ -3,6 +3,7 @@
 
 help:
 	@echo "make cluster        a running Kubernetes cluster in a lab host on this machine (name: demo)"
+	@echo "                    WORKERS=0 make cluster: without workers"
 	@echo "make clean-cluster  removes everything that make cluster made"
 	@echo "make test           all rings that a push must pass"
 	@echo "make conformance    upstream's conformance suite on two lab hosts; FOCUS, SKIP, NODES, HOSTS: scripts/conformance.sh"

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# `make cluster`: builds what is missing and ends with a running cluster in a lab host. Safe to run again.
-#   scripts/cluster.sh up [NAME] | down [NAME]
+# `make cluster`: builds what is missing and ends with a running cluster of three lab hosts. Safe to run again.
+#   scripts/cluster.sh up [NAME] | down [NAME]      WORKERS=2: that many workers beside the control plane (default 2)
 source "$(dirname "$0")/common.sh"
 
 NAME=${2:-demo}
+WORKERS=${WORKERS:-2}
 JUNIOADM=$BIN_DIR/junioadm
 
 up() {
   "$ROOT/scripts/setup.sh"
   "$ROOT/scripts/build.sh"
   step "Starting the lab $NAME"
-  JUNIOADM_BUNDLE=$BUNDLE "$JUNIOADM" lab up "$NAME"
+  JUNIOADM_BUNDLE=$BUNDLE "$JUNIOADM" lab up "$NAME" --workers "$WORKERS"
   local config
   config=$("$JUNIOADM" lab kubeconfig "$NAME")
   step "kubectl get nodes,pods -A -o wide"

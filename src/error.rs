@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use junio_api::config::{ConfigError, FieldError};
+use junio_api::config::{ConfigError, FieldError, Kind};
 use junio_api::hint::{Code, Hint, NextStep};
 use junio_api::yaml::EmitError;
 use junio_lab::LabError;
@@ -95,9 +95,12 @@ impl Hint for CommandError {
                 let command = step.command.map(|command| command.replace("FILE", &source_text.name));
                 Some(NextStep { command, ..step })
             }
-            Self::Invalid { .. } => Some(
-                NextStep::command("junioadm config print init-defaults").because("nothing was changed on this host"),
-            ),
+            Self::Invalid { problems, .. } => {
+                let joins = problems.first().is_some_and(|problem| problem.kind == Kind::JoinConfiguration);
+                let kind = if joins { "join-defaults" } else { "init-defaults" };
+                let step = NextStep::command(format!("junioadm config print {kind}"));
+                Some(step.because("nothing was changed on this host"))
+            }
             Self::UnknownPhase(_) => Some(NextStep::command("junioadm init phase --help")),
             Self::UnknownCode(_) => Some(NextStep::command("junioadm explain")),
             Self::Phase(error) => error.next_step(),

@@ -118,7 +118,13 @@ pub fn join(args: &JoinArgs, only: Option<PhaseId>) -> Result<JoinSettings, Comm
     };
     lay_over_join(&mut documents, args);
     let warnings = defaults::apply_join(&mut documents, &facts::gather());
-    let discovers = !matches!(only, Some(PhaseId::Preflight | PhaseId::KubeletWaitBootstrap | PhaseId::Verify));
+    let discovery = &documents.join.discovery;
+    let discovers = match only {
+        Some(PhaseId::Preflight | PhaseId::KubeletWaitBootstrap | PhaseId::Verify) => false,
+        // Without a cluster, the images of a default one are loaded: a host may be prepared before its cluster exists.
+        Some(PhaseId::Images) => discovery.bootstrap_token.is_some() || discovery.file.is_some(),
+        _ => true,
+    };
     refuse_invalid(validate_join(&documents, discovers), source)?;
     let skip_names = if args.skip_phases.is_empty() { &documents.join.skip_phases } else { &args.skip_phases };
     let skip = phases(skip_names, PhaseId::JOIN_NAMES)?;
@@ -138,7 +144,6 @@ fn lay_over_join(documents: &mut JoinDocuments, args: &JoinArgs) {
     if let Some(file) = &args.discovery_file {
         join.discovery.file = Some(FileDiscovery { kube_config_path: file.clone() });
     }
-    let token = args.discovery_token.as_ref().or(args.token.as_ref());
     let by_token = args.endpoint.is_some()
         || args.discovery_token.is_some()
         || !args.discovery_token_ca_cert_hash.is_empty()
@@ -146,7 +151,7 @@ fn lay_over_join(documents: &mut JoinDocuments, args: &JoinArgs) {
     // As with kubeadm: beside a file, --token is the one for the certificate only.
     if by_token || (args.token.is_some() && args.discovery_file.is_none()) {
         join.discovery.bootstrap_token = Some(BootstrapTokenDiscovery {
-            token: token.cloned(),
+            token: args.discovery_token.clone().or_else(|| args.token.clone()),
             api_server_endpoint: args.endpoint.clone().unwrap_or_default(),
             ca_cert_hashes: args.discovery_token_ca_cert_hash.clone(),
             unsafe_skip_ca_verification: args.discovery_token_unsafe_skip_ca_verification,

@@ -186,6 +186,8 @@ pub async fn run(
     // Kept so that a kubelet without sources does not end.
     let _updates = updates;
     tokio::select! {
+        // Some tasks end when they are told to; that is no failure.
+        biased;
         () = cancel.cancelled() => Ok(()),
         name = tasks.next_end() => Err(KubeletError::Task(name)),
     }

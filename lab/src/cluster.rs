@@ -71,6 +71,19 @@ impl Lab {
         if failed.is_empty() { Ok(()) } else { Err(LabError::Join { lab: self.name.to_string(), hosts: failed }) }
     }
 
+    /// Loads the images of a worker on all hosts after the first one, while the first one is busy. Only time is lost when it
+    /// fails: `join` does it again and says what is wrong.
+    pub async fn prepare_workers(&self) {
+        let prepared = self.hosts[1..].iter().map(|host| async {
+            match host.run(&["junioadm", "join", "phase", "images"]).await {
+                Ok(output) if output.success() => {}
+                Ok(output) => tracing::info!(host = host.name(), error = output.error_text(), "not prepared"),
+                Err(error) => tracing::info!(host = host.name(), %error, "not prepared"),
+            }
+        });
+        join_all(prepared).await;
+    }
+
     /// Endpoint, a token of a few minutes, and the pin of the CA.
     async fn invitation(&self) -> Result<Invitation, LabError> {
         let host = self.first_host();

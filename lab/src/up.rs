@@ -73,7 +73,8 @@ pub async fn up(options: &UpOptions, progress: &dyn Progress, cancel: &Cancellat
         None => make(&docker, options, state, progress, cancel).await?,
     };
     if !options.hosts_only {
-        lab.init(progress, cancel).await?;
+        let (made, ()) = tokio::join!(lab.init(progress, cancel), lab.prepare_workers());
+        made?;
         lab.join(progress, cancel).await?;
         lab.kubeconfig().await?;
     }

@@ -19,7 +19,7 @@ pub struct JoinCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum JoinSubcommand {
-    /// Run one phase alone
+    /// Run one phase alone; `images` without ENDPOINT prepares a host before its cluster exists
     Phase(JoinPhaseArgs),
 }
 

@@ -47,6 +47,12 @@ impl Cluster {
     }
 }
 
+/// What a worker of a cluster with kubeadm's defaults will need, for a host that is prepared before its cluster exists.
+pub(crate) fn default_images() -> Vec<String> {
+    let images = [Image::Pause, Image::Proxy, Image::Flannel, Image::CoreDns];
+    images.map(|image| image.reference(DEFAULT_REPOSITORY)).to_vec()
+}
+
 /// Reads it. A token that does not authenticate, or may not join, ends it at once.
 pub(crate) async fn read(run: &Run<'_>, found: &Found, node: &str, patience: Duration) -> Result<Cluster, Cause> {
     let client = connect_with(&found.bootstrap, "the bootstrap kubeconfig").await?;

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use junio_api::config::JoinConfiguration;
+use junio_api::config::join::Discovery;
 use junio_bundle::Bundle;
 use junio_host::{Facts, Host, Local, RunLock, ServiceManager, create_dir, write_atomic};
 use junio_pki::Kubeconfig;
@@ -92,6 +93,10 @@ async fn joined(
             Done::default()
         }
         (Some(PhaseId::Verify), _) => Done { ready: wait_ready(&joining).await?, ..Done::default() },
+        (Some(PhaseId::Images), _) if options.documents.join.discovery == Discovery::default() => {
+            prepare(&joining, &standing).await?;
+            Done::default()
+        }
         (None, Standing::Member) if !options.dry_run => again(&joining, &standing).await?,
         _ => first(&joining, &standing).await?,
     };
@@ -114,6 +119,14 @@ struct Done {
     already: bool,
     ready: bool,
     dry_run_directory: Option<PathBuf>,
+}
+
+/// `join phase images` without a cluster: what most clusters need is loaded.
+async fn prepare(join: &Joining<'_>, standing: &Standing) -> Result<(), PhaseError> {
+    let examined = examine(join.options, standing).await;
+    let bundle = bundle(join, examined.bundle).map_err(|cause| cause.in_phase(PhaseId::Images))?;
+    images(join, &bundle, &cluster::default_images()).await?;
+    remaining(join, &bundle, &[]).await
 }
 
 /// A host that is no node yet.
