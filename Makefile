@@ -2,7 +2,7 @@
 .PHONY: help cluster clean-cluster test conformance bench setup build bundle deny advisories fmt
 
 help:
-	@echo "make cluster        a running Kubernetes cluster in a lab host on this machine (name: demo)"
+	@echo "make cluster        a running Kubernetes cluster of three lab hosts on this machine (name: demo)"
 	@echo "                    WORKERS=0 make cluster: without workers"
 	@echo "make clean-cluster  removes everything that make cluster made"
 	@echo "make test           all rings that a push must pass"
