@@ -134,6 +134,17 @@ impl ServiceManager {
         }
     }
 
+    /// True when its program has said that it is ready (systemd), or runs (supervised: nobody listens to what it says).
+    pub async fn is_ready(self, host: &dyn Host, name: &str) -> Result<bool, HostError> {
+        match self {
+            Self::Systemd => {
+                let output = host.run(&Command::new("systemctl", ["is-active", name])).await?;
+                Ok(output.stdout_text() == "active")
+            }
+            Self::Supervised => self.is_active(host, name).await,
+        }
+    }
+
     /// A state from which the service does not recover by itself: it failed, or keeps ending.
     pub async fn trouble(self, host: &dyn Host, service: &ServiceSpec) -> Result<Option<ServiceTrouble>, HostError> {
         match self {

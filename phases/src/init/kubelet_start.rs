@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use junio_api::Layout;
 use junio_host::sysctl::SysctlChange;
 use junio_host::{ServiceManager, ServiceSpec};
@@ -40,13 +41,15 @@ pub(crate) struct Prepared {
     changed: bool,
 }
 
-/// The kubelet was started.
+/// The kubelet was started, now (with the time from which its reports count) or by an earlier run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct KubeletStarted(());
+pub(crate) struct KubeletStarted {
+    pub(crate) now: Option<Timestamp>,
+}
 
 /// For a phase that is run alone on a host whose kubelet an earlier run started.
 pub(crate) fn assumed() -> KubeletStarted {
-    KubeletStarted(())
+    KubeletStarted { now: None }
 }
 
 /// Writes everything that does not depend on certificates.
@@ -128,7 +131,7 @@ pub(crate) async fn start(
     const ID: PhaseId = PhaseId::KubeletStart;
     if !ctx.wants(ID) {
         ctx.leave_out(ID);
-        return Ok(KubeletStarted(()));
+        return Ok(assumed());
     }
     ctx.run
         .phase(ID, async {
@@ -139,8 +142,8 @@ pub(crate) async fn start(
                 service: ctx.kubelet_service(),
                 node: &ctx.plan.node_name,
             };
-            let started = kubelet.start(prepared.fingerprint, prepared.changed).await?;
-            Ok((KubeletStarted(()), done_if(started || prepared.changed)))
+            let now = kubelet.start(prepared.fingerprint, prepared.changed).await?;
+            Ok((KubeletStarted { now }, done_if(now.is_some() || prepared.changed)))
         })
         .await
 }
@@ -155,9 +158,9 @@ pub(crate) struct Kubelet<'a> {
 }
 
 impl Kubelet<'_> {
-    /// Starts it unless it runs with these very files and program; true when it was started. `hash` is over its files,
+    /// Starts it unless it runs with these very files and program; the time when it was started. `hash` is over its files,
     /// `reloaded` says that the service manager has just read its unit.
-    pub(crate) async fn start(&self, mut hash: Sha256, reloaded: bool) -> Result<bool, Cause> {
+    pub(crate) async fn start(&self, mut hash: Sha256, reloaded: bool) -> Result<Option<Timestamp>, Cause> {
         const ID: PhaseId = PhaseId::KubeletStart;
         let (host, services) = (self.changes.host, self.services);
         let layout = host.layout();
@@ -166,7 +169,7 @@ impl Kubelet<'_> {
         let started_with = host.read(&stamp(layout)).await?;
         let active = services.is_active(host, KUBELET_SERVICE).await?;
         if active && started_with.as_deref() == Some(fingerprint.as_bytes()) {
-            return Ok(false);
+            return Ok(None);
         }
         self.run.line(ID, "Starting the kubelet");
         self.changes.intend(ID, Change::Kubelet { node: self.node.to_owned() })?;
@@ -174,12 +177,13 @@ impl Kubelet<'_> {
             // An interrupted run may have written the unit and not got to this.
             services.reload(host).await?;
         }
+        let now = Timestamp::now();
         services.restart(host, &self.service).await?;
         if let Some(parent) = stamp(layout).parent() {
             host.create_dir(parent, 0o700).await?;
         }
         host.write(&stamp(layout), fingerprint.as_bytes(), 0o600).await?;
-        Ok(true)
+        Ok(Some(now))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use junio_api::names;
 use junio_pki::Kubeconfig;
 use junio_templates::node::{CONTROL_PLANE_LABELS, control_plane_patch};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Client, ResourceExt};
@@ -16,6 +17,7 @@ use crate::client::{ApiError, is_transient};
 use crate::context::Context;
 use crate::error::{Cause, PhaseError};
 use crate::event::Event;
+use crate::init::kubelet_start::KubeletStarted;
 use crate::init::store::Stored;
 use crate::init::trouble;
 use crate::init::wait_control_plane::ControlPlane;
@@ -130,7 +132,12 @@ pub(crate) async fn finalize(ctx: &Context<'_>) -> Result<(), PhaseError> {
 }
 
 /// The end that the user wants: node Ready and DNS served, where the network is ours.
-pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stored: &Stored) -> Result<(), PhaseError> {
+pub(crate) async fn verify(
+    ctx: &Context<'_>,
+    control_plane: &ControlPlane,
+    stored: &Stored,
+    kubelet: KubeletStarted,
+) -> Result<(), PhaseError> {
     const ID: PhaseId = PhaseId::Verify;
     if !ctx.wants(ID) || !stored.network {
         ctx.leave_out(ID);
@@ -143,16 +150,11 @@ pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stor
             let deployments: Api<Deployment> = Api::namespaced(control_plane.client.clone(), names::KUBE_SYSTEM);
             let name = &ctx.plan.node_name;
             let node = async {
-                let node = until(
-                    ctx.run,
-                    ctx.plan.timeouts.verify,
-                    ID,
-                    &format!("node {name} Ready"),
-                    &nodes,
-                    name,
-                    node_blocker,
-                )
-                .await?;
+                let node =
+                    until(ctx.run, ctx.plan.timeouts.verify, ID, &format!("node {name} Ready"), &nodes, name, |node| {
+                        node_blocker(node, kubelet.now)
+                    })
+                    .await?;
                 ctx.run.line(ID, format!("The node {name} is Ready"));
                 for pressure in pressures(&node) {
                     ctx.run.warn(ID, format!("no pod is placed on node {name} until this is over: {pressure}"));
@@ -185,11 +187,15 @@ pub(crate) async fn verify(ctx: &Context<'_>, control_plane: &ControlPlane, stor
         .await
 }
 
-/// Why a node is not Ready, in the kubelet's words.
-pub(crate) fn node_blocker(node: Option<&Node>) -> Option<String> {
+/// Why a node is not Ready, in the kubelet's words. What it said before `since` does not count: the API server keeps the last
+/// word of a kubelet that was stopped for 40 s. Both times are of this host's clock.
+pub(crate) fn node_blocker(node: Option<&Node>, since: Option<Timestamp>) -> Option<String> {
     let Some(node) = node else { return Some("the node is not registered".to_owned()) };
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     match conditions.iter().find(|condition| condition.type_ == "Ready") {
+        Some(ready) if since.is_some_and(|since| said_before(ready, since)) => {
+            Some("the kubelet has not reported since it was started".to_owned())
+        }
         Some(ready) if ready.status == "True" => None,
         Some(ready) => Some(
             ready
@@ -200,6 +206,11 @@ pub(crate) fn node_blocker(node: Option<&Node>) -> Option<String> {
         ),
         None => Some("the kubelet has not reported yet".to_owned()),
     }
+}
+
+/// The API keeps whole seconds.
+fn said_before(condition: &NodeCondition, since: Timestamp) -> bool {
+    condition.last_heartbeat_time.as_ref().is_none_or(|time| time.0.as_second() < since.as_second())
 }
 
 /// Conditions that keep the scheduler away from a Ready node, for example `DiskPressure (kubelet has disk pressure)`.
@@ -292,9 +303,14 @@ mod tests {
             let ready = json!({ "type": "Ready", "status": status, "message": "cni config uninitialized", "lastHeartbeatTime": null });
             serde_json::from_value::<Node>(json!({ "status": { "conditions": [ready] } })).expect("a Node")
         };
-        assert_eq!(node_blocker(Some(&node("False"))).as_deref(), Some("cni config uninitialized"));
-        assert_eq!(node_blocker(Some(&node("True"))), None);
-        assert!(node_blocker(None).is_some());
+        assert_eq!(node_blocker(Some(&node("False")), None).as_deref(), Some("cni config uninitialized"));
+        assert_eq!(node_blocker(Some(&node("True")), None), None);
+        assert!(node_blocker(None, None).is_some());
+        let ready = json!({ "type": "Ready", "status": "True", "lastHeartbeatTime": "2026-11-21T10:00:07Z" });
+        let stale = serde_json::from_value(json!({ "status": { "conditions": [ready] } })).expect("a Node");
+        let at = |time: &str| Some(time.parse().expect("a time"));
+        assert_eq!(node_blocker(Some(&stale), at("2026-11-21T10:00:07.9Z")), None);
+        assert!(node_blocker(Some(&stale), at("2026-11-21T10:00:08Z")).is_some(), "the word of a stopped kubelet");
     }
 
     #[test]

@@ -157,7 +157,7 @@ async fn everything(ctx: &Context<'_>) -> Result<Finished, PhaseError> {
         kubelet_start::enable(ctx, kubelet),
         images::remaining(ctx, installed),
     )?;
-    node::verify(ctx, &control_plane, &stored).await?;
+    node::verify(ctx, &control_plane, &stored, kubelet).await?;
     node::finalize(ctx).await?;
     let certificate_key = stored.certificate_key;
     Ok(Finished { join: join_command(ctx, &certificates, stored.token), certificate_key, ..Finished::default() })
@@ -214,7 +214,7 @@ async fn single(ctx: &Context<'_>, only: PhaseId) -> Result<Finished, PhaseError
                 token: None,
                 certificate_key: None,
             };
-            node::verify(ctx, &control_plane, &stored).await?;
+            node::verify(ctx, &control_plane, &stored, kubelet_start::assumed()).await?;
         }
         PhaseId::ShowJoinCommand => {
             let certificates = certs(ctx).await?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use junio_api::config::JoinConfiguration;
 use junio_api::config::join::Discovery;
 use junio_bundle::Bundle;
@@ -18,6 +19,7 @@ use super::{file_discovery, node, token_discovery, verify};
 use crate::changes::Changes;
 use crate::error::{Cause, PhaseError};
 use crate::event::{Outcome, Reporter};
+use crate::init::kubelet_start::{self, KubeletStarted};
 use crate::journal::Journal;
 use crate::options::{JoinOptions, JoinReport};
 use crate::phase_id::PhaseId;
@@ -92,7 +94,9 @@ async fn joined(
             wait_bootstrap(&joining, None).await?;
             Done::default()
         }
-        (Some(PhaseId::Verify), _) => Done { ready: wait_ready(&joining).await?, ..Done::default() },
+        (Some(PhaseId::Verify), _) => {
+            Done { ready: wait_ready(&joining, kubelet_start::assumed()).await?, ..Done::default() }
+        }
         (Some(PhaseId::Images), _) if options.documents.join.discovery == Discovery::default() => {
             prepare(&joining, &standing).await?;
             Done::default()
@@ -150,13 +154,13 @@ async fn first(join: &Joining<'_>, standing: &Standing) -> Result<Done, PhaseErr
         remaining(join, &bundle, &rest).await?;
         return Ok(Done { server, ..Done::default() });
     }
-    start(join, &found, &cluster, &examined.facts, &bundle, &needed).await?;
+    let kubelet = start(join, &found, &cluster, &examined.facts, &bundle, &needed).await?;
     if join.options.only.is_some() {
         return Ok(Done { server, ..Done::default() });
     }
     let waits = async {
         wait_bootstrap(join, Some(&found)).await?;
-        wait_ready(join).await
+        wait_ready(join, kubelet).await
     };
     let (ready, ..) = tokio::try_join!(waits, enable(join), remaining(join, &bundle, &rest))?;
     Ok(Done { server, ready, ..Done::default() })
@@ -182,23 +186,26 @@ async fn again(join: &Joining<'_>, standing: &Standing) -> Result<Done, PhaseErr
     let path = layout.kubelet_conf();
     let server = Kubeconfig::load(&path).ok().flatten().and_then(|c| c.current().map(|(c, _)| c.server.clone()));
     let server = server.unwrap_or_default();
-    if join.wants(PhaseId::KubeletStart) {
+    let kubelet = if join.wants(PhaseId::KubeletStart) {
         join.run
             .phase(PhaseId::KubeletStart, async {
                 let host = join.changes.host;
                 let kubelet = node::kubelet(join);
                 let runs = join.services.is_active(host, &kubelet.service.name).await?;
-                if !runs {
-                    join.run.line(PhaseId::KubeletStart, "The kubelet does not run; starting it");
-                    join.services.restart(host, &kubelet.service).await?;
+                if runs {
+                    return Ok((kubelet_start::assumed(), done_if(false)));
                 }
-                Ok(((), done_if(!runs)))
+                join.run.line(PhaseId::KubeletStart, "The kubelet does not run; starting it");
+                let now = Timestamp::now();
+                join.services.restart(host, &kubelet.service).await?;
+                Ok((KubeletStarted { now: Some(now) }, done_if(true)))
             })
-            .await?;
+            .await?
     } else {
         join.leave_out(PhaseId::KubeletStart);
-    }
-    let ready = wait_ready(join).await?;
+        kubelet_start::assumed()
+    };
+    let ready = wait_ready(join, kubelet).await?;
     Ok(Done { server, already: true, ready, ..Done::default() })
 }
 
@@ -285,19 +292,20 @@ async fn start(
     facts: &Facts,
     bundle: &Arc<Bundle>,
     needed: &[String],
-) -> Result<(), PhaseError> {
+) -> Result<KubeletStarted, PhaseError> {
     const ID: PhaseId = PhaseId::KubeletStart;
     if !join.wants(ID) {
         join.leave_out(ID);
-        return images(join, bundle, needed).await;
+        images(join, bundle, needed).await?;
+        return Ok(kubelet_start::assumed());
     }
     let files = node::files(join, found, cluster, facts).map_err(|cause| cause.in_phase(ID))?;
     let write = async { node::write(join, &files).await.map_err(|cause| cause.in_phase(ID)) };
     let (fingerprint, reloaded) = tokio::try_join!(write, images(join, bundle, needed))?.0;
     join.run
         .phase(ID, async {
-            let started = node::kubelet(join).start(fingerprint, reloaded).await?;
-            Ok(((), done_if(started)))
+            let now = node::kubelet(join).start(fingerprint, reloaded).await?;
+            Ok((KubeletStarted { now }, done_if(now.is_some())))
         })
         .await
 }
@@ -320,13 +328,13 @@ async fn wait_bootstrap(join: &Joining<'_>, found: Option<&Found>) -> Result<(),
     join.run.phase(ID, async { verify::bootstrapped(join, found).await.map(|()| ((), Outcome::Done)) }).await
 }
 
-async fn wait_ready(join: &Joining<'_>) -> Result<bool, PhaseError> {
+async fn wait_ready(join: &Joining<'_>, kubelet: KubeletStarted) -> Result<bool, PhaseError> {
     const ID: PhaseId = PhaseId::Verify;
     if !join.wants(ID) {
         join.leave_out(ID);
         return Ok(false);
     }
-    join.run.phase(ID, async { verify::ready(join).await.map(|()| (true, Outcome::Done)) }).await
+    join.run.phase(ID, async { verify::ready(join, kubelet).await.map(|()| (true, Outcome::Done)) }).await
 }
 
 /// `--dry-run`: what would be written, in one flat directory.

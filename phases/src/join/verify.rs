@@ -15,6 +15,7 @@ use super::token_discovery::Found;
 use crate::client::{connect, connect_with};
 use crate::context::{KUBELET_SERVICE, kubelet_service};
 use crate::error::Cause;
+use crate::init::kubelet_start::KubeletStarted;
 use crate::init::node::{node_blocker, until};
 use crate::phase_id::PhaseId;
 use crate::wait::{Look, Wait};
@@ -118,8 +119,8 @@ fn state(requests: &[CertificateSigningRequest], node: &str) -> Option<Request> 
     }))
 }
 
-/// Waits until the node is Ready, which it is when the network of its pods works.
-pub(crate) async fn ready(join: &Joining<'_>) -> Result<(), Cause> {
+/// Waits until the node is Ready, which it is when the network of its pods works, and the kubelet serves.
+pub(crate) async fn ready(join: &Joining<'_>, kubelet: KubeletStarted) -> Result<(), Cause> {
     const ID: PhaseId = PhaseId::Verify;
     let configuration = &join.options.documents.join;
     let node = &configuration.node_registration.name;
@@ -127,7 +128,7 @@ pub(crate) async fn ready(join: &Joining<'_>) -> Result<(), Cause> {
     let nodes: Api<Node> = Api::all(client);
     let what = format!("node {node} Ready");
     let deadline = configuration.timeouts.kubelet_health_check();
-    let watched = until(join.run, deadline, ID, &what, &nodes, node, node_blocker);
+    let watched = until(join.run, deadline, ID, &what, &nodes, node, |node| node_blocker(node, kubelet.now));
     let hindered = async {
         loop {
             tokio::time::sleep(REASONS).await;
@@ -137,11 +138,27 @@ pub(crate) async fn ready(join: &Joining<'_>) -> Result<(), Cause> {
         }
     };
     tokio::select! {
-        result = watched => result?,
+        result = async { watched.await?; serves(join, deadline).await } => result?,
         cause = hindered => return Err(cause),
     };
     join.run.line(ID, format!("The node {node} is Ready"));
     Ok(())
+}
+
+/// The kubelet may tell the API server that it is well before it tells its service manager.
+async fn serves(join: &Joining<'_>, deadline: Duration) -> Result<(), Cause> {
+    let wait = Wait {
+        run: join.run,
+        phase: PhaseId::Verify,
+        what: "the kubelet to be ready".to_owned(),
+        deadline,
+        interval: LOOK,
+    };
+    wait.until(|| async {
+        let ready = join.services.is_ready(join.changes.host, KUBELET_SERVICE).await?;
+        Ok(if ready { Look::Ready(()) } else { Look::Blocked(format!("{KUBELET_SERVICE} is still starting")) })
+    })
+    .await
 }
 
 #[cfg(test)]
