@@ -14,6 +14,7 @@ mod local;
 mod lock;
 pub mod mounts;
 mod service;
+pub mod ssh;
 pub mod supervisor;
 pub mod sysctl;
 
