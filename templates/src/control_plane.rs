@@ -157,7 +157,8 @@ pub fn controller_manager(
     let probe = local_probe(extra, "/healthz", None);
     let command = command_line(names::KUBE_CONTROLLER_MANAGER, flags, &extra.args);
     let image = host.image(Image::ControllerManager);
-    StaticPod::new(names::KUBE_CONTROLLER_MANAGER, host, image, command, ports::CONTROLLER_MANAGER, probe, "200m")
+    let port = local_port(extra, ports::CONTROLLER_MANAGER);
+    StaticPod::new(names::KUBE_CONTROLLER_MANAGER, host, image, command, port, probe, "200m")
         .environment(&host.proxy_env, &extra.envs)
         .mount_certificates(host)
         .mount("kubeconfig", &kubeconfig, "FileOrCreate", true)
@@ -177,10 +178,17 @@ pub fn scheduler(host: &ControlPlaneHost, extra: &Extra) -> Result<String, Templ
     ];
     let probe = local_probe(extra, "/livez", Some("/readyz"));
     let command = command_line(names::KUBE_SCHEDULER, flags, &extra.args);
-    StaticPod::new(names::KUBE_SCHEDULER, host, host.image(Image::Scheduler), command, ports::SCHEDULER, probe, "100m")
+    let port = local_port(extra, ports::SCHEDULER);
+    StaticPod::new(names::KUBE_SCHEDULER, host, host.image(Image::Scheduler), command, port, probe, "100m")
         .environment(&host.proxy_env, &extra.envs)
         .mount("kubeconfig", &kubeconfig, "FileOrCreate", true)
         .finish(extra)
+}
+
+/// Probes follow a port that an extra argument moves; kubeadm's stay where they are, and the kubelet restarts the container
+/// for ever.
+fn local_port(extra: &Extra, default: u16) -> u16 {
+    extra.arg("secure-port").and_then(|port| port.parse().ok()).unwrap_or(default)
 }
 
 fn local_probe(extra: &Extra, health: &'static str, ready: Option<&'static str>) -> ProbeTarget {

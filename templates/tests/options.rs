@@ -161,3 +161,20 @@ fn with_an_external_ca_the_controller_manager_signs_nothing() {
     assert!(normal.contains(&"--cluster-signing-key-file=/etc/kubernetes/pki/ca.key".to_owned()));
     assert!(!normal.iter().any(|flag| flag.contains("cidr")), "no pod subnet, no node CIDRs: {normal:?}");
 }
+
+#[test]
+fn probes_follow_a_port_that_an_extra_argument_moves() {
+    let extra = Extra { args: vec![Arg::new("secure-port", "10300")], ..Extra::default() };
+    let host = host("10.0.0.1");
+    let manager = control_plane::controller_manager(&host, "c", "10.96.0.0/12", None, false, &extra);
+    for text in [control_plane::scheduler(&host, &extra).expect("renders"), manager.expect("renders")] {
+        let (_, _, container) = pod(&text);
+        let ports = container.ports.expect("a port");
+        assert_eq!((ports.len(), ports[0].container_port), (1, 10300));
+        let probe = container.liveness_probe.and_then(|probe| probe.http_get).expect("a probe");
+        assert_eq!(
+            serde_json::to_value(probe.port).expect("JSON"),
+            ports[0].name.clone().map_or(10300.into(), serde_json::Value::from)
+        );
+    }
+}

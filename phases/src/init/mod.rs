@@ -10,6 +10,7 @@ mod manifests;
 pub(crate) mod node;
 mod prepare;
 mod run;
+mod serving;
 mod store;
 mod trouble;
 mod upload_certs;

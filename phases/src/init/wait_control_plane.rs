@@ -12,7 +12,7 @@ use crate::init::certs::Certificates;
 use crate::init::kubeconfig::FirstKubeconfigs;
 use crate::init::kubelet_start::KubeletStarted;
 use crate::init::manifests::{self, AllPods, FirstPods};
-use crate::init::{early_roles, trouble};
+use crate::init::{early_roles, serving, trouble};
 use crate::phase_id::PhaseId;
 use crate::run::done_if;
 use crate::wait::{Look, Wait};
@@ -126,7 +126,7 @@ pub(crate) async fn first_answer(ctx: &Context<'_>, client: &Client) -> Result<(
 
 async fn components(ctx: &Context<'_>, _pods: AllPods) -> Result<(), Cause> {
     let component = async |name: &'static str, port: u16, path: &'static str| {
-        let url = format!("https://127.0.0.1:{port}");
+        let url = serving::url(ctx, name, port)?;
         ctx.run.line_as(ID, "control-plane-check", format!("Checking {name} at {url}{path}"));
         let client = unverified(&url)?;
         let started = Instant::now();

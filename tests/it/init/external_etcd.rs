@@ -37,7 +37,8 @@ async fn a_cluster_keeps_its_state_in_an_etcd_elsewhere() {
     let url = format!("https://{}:2379", etcd.address());
     let config = format!(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\netcd:\n  external:\n    endpoints: [\"{url}\"]\n    \
-         caFile: /etc/etcd-client/ca.crt\n    certFile: /etc/etcd-client/client.crt\n    keyFile: /etc/etcd-client/client.key\n"
+         caFile: /etc/etcd-client/ca.crt\n    certFile: /etc/etcd-client/client.crt\n    keyFile: /etc/etcd-client/client.key\n\
+         scheduler:\n  extraArgs: [{{name: secure-port, value: \"10300\"}}]\n"
     );
     host.write_file("/srv/init.yaml", 0o600, config.as_bytes()).await.expect("the file is written");
     let init = "junioadm init --config /srv/init.yaml 2>&1";
@@ -79,6 +80,9 @@ async fn a_cluster_keeps_its_state_in_an_etcd_elsewhere() {
     for part in [&*format!("--etcd-servers={url}"), "--etcd-cafile=/etc/etcd-client/ca.crt", "etcd-certs-0"] {
         assert!(manifest.contains(part), "{part} is missing in\n{manifest}");
     }
+    // The scheduler serves elsewhere: init found it there, and so do its probes.
+    assert_eq!(look("curl -sk https://127.0.0.1:10300/livez").await, "ok");
+    assert!(look("cat /etc/kubernetes/manifests/kube-scheduler.yaml").await.contains("containerPort: 10300"));
     let nodes = look("kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes --no-headers").await;
     assert!(nodes.contains(" Ready "), "{nodes}");
     let keys = etcd
