@@ -122,6 +122,7 @@ impl Cni {
             netns: netns.to_path_buf(),
             netns_inode: inode,
             ports: ports.iter().map(Into::into).collect(),
+            ports_unknown: false,
             conf,
             result: None,
         };
@@ -168,7 +169,7 @@ impl Cni {
             if live.contains(&sandbox) || self.read(&sandbox)?.is_some() {
                 continue;
             }
-            let record = Record { conf: conf.clone(), ..Record::default() };
+            let record = Record { conf: conf.clone(), ports_unknown: true, ..Record::default() };
             self.run_del(&sandbox, &record).await?;
             cleaned += 1;
         }
@@ -181,7 +182,7 @@ impl Cni {
 
     async fn run_add(&self, sandbox: &SandboxId, record: &Record) -> Result<Value, NetworkError> {
         let mut previous = None;
-        for plugin in &record.conf.plugins {
+        for plugin in record.conf.plugins.iter().filter(|plugin| record.needs(plugin)) {
             let call = self.call(Command::Add, sandbox, record, Some(&record.netns));
             let result = call.run(&record.conf, plugin, previous.as_ref()).await?;
             // A plugin may pass its input on by printing nothing new; the specification wants a result, though.
@@ -199,7 +200,7 @@ impl Cni {
             .ok()
             .filter(|found| found.ino() == record.netns_inode)
             .map(|_| record.netns.as_path());
-        for plugin in record.conf.plugins.iter().rev() {
+        for plugin in record.conf.plugins.iter().rev().filter(|plugin| record.needs(plugin)) {
             let call = self.call(Command::Del, sandbox, record, netns);
             call.run(&record.conf, plugin, record.result.as_ref()).await?;
         }

@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::conf::NetworkConf;
+use super::conf::{NetworkConf, type_of};
 use crate::runtime::{PodRef, PortMapping, SandboxId};
 
 pub(super) struct Cache {
@@ -20,8 +20,18 @@ pub(super) struct Record {
     pub netns: PathBuf,
     pub netns_inode: u64,
     pub ports: Vec<Port>,
+    /// The record was lost, and ports may be mapped.
+    #[serde(skip)]
+    pub ports_unknown: bool,
     pub conf: NetworkConf,
     pub result: Option<Value>,
+}
+
+impl Record {
+    /// Without ports to map, `portmap` only passes its input on, in 20 ms and with a few runs of `iptables` for each pod.
+    pub fn needs(&self, plugin: &Map<String, Value>) -> bool {
+        !self.ports.is_empty() || self.ports_unknown || type_of(plugin) != "portmap"
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -107,5 +117,21 @@ impl Cache {
 
     fn path(&self, sandbox: &SandboxId) -> PathBuf {
         self.dir.join(format!("{}.json", sandbox.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn portmap_is_for_pods_with_ports() {
+        let plugin = |name: &str| json!({ "type": name }).as_object().cloned().unwrap_or_default();
+        let port = Port { host_port: 80, container_port: 80, protocol: "tcp".to_owned(), host_ip: String::new() };
+        let none = Record::default();
+        assert!(none.needs(&plugin("bridge")) && !none.needs(&plugin("portmap")));
+        assert!(Record { ports: vec![port], ..Record::default() }.needs(&plugin("portmap")));
+        assert!(Record { ports_unknown: true, ..Record::default() }.needs(&plugin("portmap")), "the record was lost");
     }
 }
