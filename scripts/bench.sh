@@ -79,15 +79,6 @@ busy() {
     END { printf "%.0f", 100 * (1 - (idle - b) / (all - a)) }'
 }
 
-# disk_room: a kubelet whose images' disk has less than 15 % left reports DiskPressure, and nothing is scheduled there.
-disk_room() {
-  local directory free
-  directory=$(docker info -f '{{.DockerRootDir}}')
-  read -r free <<<"$(df --output=size,avail "$directory" | awk 'NR == 2 { printf "%.1f", 100 * $2 / $1 }')"
-  awk -v free="$free" 'BEGIN { exit free < 17 }' ||
-    fail "the disk of $directory has $free % left, and a bench wants 17: below 15 % nodes report DiskPressure and nothing starts there" "make room there"
-}
-
 # init_part: rounds take turns, so that a change in the machine's load meets both sides.
 init_part() {
   local round side

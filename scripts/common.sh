@@ -31,3 +31,12 @@ need_root() {
   [ "$(id -u)" = 0 ] || fail "this needs root: it installs packages, starts Docker and makes lab hosts" "run it as root"
 }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# disk_room: a kubelet whose images' disk has less than 15 % left reports DiskPressure, and nothing is scheduled there.
+disk_room() {
+  local directory free
+  directory=$(docker info -f '{{.DockerRootDir}}')
+  read -r free <<<"$(df --output=size,avail "$directory" | awk 'NR == 2 { printf "%.1f", 100 * $2 / $1 }')"
+  awk -v free="$free" 'BEGIN { exit free < 17 }' ||
+    fail "the disk of $directory has $free % left, and lab hosts want 17: below 15 % nodes report DiskPressure and nothing starts there" "make room there"
+}
