@@ -40,20 +40,16 @@ fn decode(base64: &str) -> Option<String> {
     String::from_utf8(base64::engine::general_purpose::STANDARD.decode(base64.trim()).ok()?).ok()
 }
 
-/// Renews the certificate each time 70 to 90 % of its life is over, until `cancel`. Failures are retried and logged; the
-/// old certificate stays in use.
+/// Renews the certificate each time 70 to 90 % of its life with us is over, until `cancel`. Failures are retried and
+/// logged; the old certificate stays in use.
 pub async fn rotate_forever(api: ApiClient, files: ClientStore, node_name: String, cancel: CancellationToken) {
     let fraction = 0.7 + 0.2 * rand::random::<f64>();
     let mut retry = FIRST_RETRY;
     loop {
-        let left = match files.current() {
-            Ok(Some(certificate)) => until_rotation(&certificate, fraction, SystemTime::now()),
-            Ok(None) => Duration::ZERO,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "client certificate cannot be read");
-                Duration::ZERO
-            }
-        };
+        let left = left(&files, fraction).unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "client certificate cannot be read");
+            Duration::ZERO
+        });
         let pause = if left.is_zero() {
             match renew(&api, &files, &node_name).await {
                 Ok(()) => {
@@ -101,10 +97,25 @@ pub(super) fn check(chain: &str, key: &Secret<String>) -> Result<(), CertsError>
     if matches { Ok(()) } else { Err(CertsError::Mismatch) }
 }
 
-fn until_rotation(certificate: &ParsedCertificate, fraction: f64, now: SystemTime) -> Duration {
-    let life = certificate.not_after.duration_since(certificate.not_before).unwrap_or_default();
-    let deadline = certificate.not_before + life.mul_f64(fraction);
-    deadline.duration_since(now).unwrap_or_default()
+/// Time until the certificate in force is to be renewed; zero when there is none.
+fn left(files: &ClientStore, fraction: f64) -> Result<Duration, CertsError> {
+    let Some(certificate) = files.current()? else { return Ok(Duration::ZERO) };
+    Ok(until_rotation(&certificate, files.installed_at()?, fraction, SystemTime::now()))
+}
+
+/// A signer backdates `notBefore` (kube-controller-manager by 5 minutes, whatever the life), so the time before we had the
+/// certificate does not count: a short-lived one would be due the moment it comes, and again, without end.
+pub(super) fn until_rotation(
+    certificate: &ParsedCertificate,
+    installed: SystemTime,
+    fraction: f64,
+    now: SystemTime,
+) -> Duration {
+    // A file that was copied later, or by a clock that was wrong, tells nothing.
+    let known = certificate.not_before < installed && installed <= now.min(certificate.not_after);
+    let begin = if known { installed } else { certificate.not_before };
+    let life = certificate.not_after.duration_since(begin).unwrap_or_default();
+    (begin + life.mul_f64(fraction)).duration_since(now).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -138,13 +149,31 @@ mod tests {
         assert!(matches!(check(&pair("a").pem, &pair("b").key), Err(CertsError::Mismatch)));
     }
 
+    /// As kube-controller-manager signs with `cluster-signing-duration=1m`.
+    fn signed_for_a_minute(now: SystemTime) -> ParsedCertificate {
+        let pair = junio_pki::csr::self_signed_serving(&["a".to_owned()], &[]).expect("a pair");
+        let mut certificate = ParsedCertificate::from_pem(&pair.pem, "test").expect("parses");
+        certificate.not_before = now - Duration::from_secs(5 * 60);
+        certificate.not_after = now + Duration::from_secs(60);
+        certificate
+    }
+
     #[test]
     fn rotation_is_due_at_a_fraction_of_the_life() {
-        let pair = junio_pki::csr::self_signed_serving(&["a".to_owned()], &[]).expect("a pair");
-        let certificate = ParsedCertificate::from_pem(&pair.pem, "test").expect("parses");
-        let life = certificate.not_after.duration_since(certificate.not_before).expect("positive");
-        let at = |fraction: f64| certificate.not_before + life.mul_f64(fraction);
-        assert!(until_rotation(&certificate, 0.7, at(0.71)).is_zero());
-        assert!(until_rotation(&certificate, 0.7, at(0.69)) > Duration::ZERO);
+        let now = SystemTime::now();
+        let certificate = signed_for_a_minute(now);
+        let left = |seconds| until_rotation(&certificate, now, 0.7, now + Duration::from_secs(seconds));
+        assert_eq!(left(0), Duration::from_secs(42), "the backdated minutes do not count");
+        assert_eq!(left(41), Duration::from_secs(1));
+        assert_eq!(left(43), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_file_time_that_cannot_be_true_is_not_used() {
+        let now = SystemTime::now();
+        let certificate = signed_for_a_minute(now);
+        for wrong in [now + Duration::from_secs(30), now - Duration::from_secs(3600)] {
+            assert_eq!(until_rotation(&certificate, wrong, 0.9, now), Duration::from_secs(24), "{wrong:?}");
+        }
     }
 }

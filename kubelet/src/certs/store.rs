@@ -38,6 +38,13 @@ impl ClientStore {
         Ok(Some(ParsedCertificate::from_pem(&text, &path.display().to_string())?))
     }
 
+    /// When the certificate in force was put there.
+    pub fn installed_at(&self) -> Result<SystemTime, CertsError> {
+        let path = self.current_path();
+        let modified = std::fs::metadata(&path).and_then(|file| file.modified());
+        modified.map_err(|source| CertsError::Io { operation: "look at", path, source })
+    }
+
     /// Keeps a certificate with its key and makes it the one in force; the link changes at once or not at all.
     pub fn install(&self, certificate: &str, key: &Secret<String>) -> Result<PathBuf, CertsError> {
         store::ensure_directory(&self.directory, store::MODE_DIRECTORY)?;

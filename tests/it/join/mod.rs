@@ -2,6 +2,7 @@
 
 mod files;
 mod refusals;
+mod rotation;
 mod worker;
 
 use junio_lab::LabHost;
@@ -14,6 +15,12 @@ fn expected(fact: &str) -> bool {
 /// Makes a cluster on `host` whose node has the host's name.
 async fn init(host: &LabHost) {
     host.check(&["sh", "-c", "junioadm init 2>&1"]).await.expect("init");
+}
+
+/// As [`init`], with a configuration.
+async fn init_with(host: &LabHost, config: &str) {
+    host.write_file("/srv/init.yaml", 0o600, config.as_bytes()).await.expect("the file is written");
+    host.check(&["sh", "-c", "junioadm init --config /srv/init.yaml 2>&1"]).await.expect("init");
 }
 
 /// A join command of the cluster on `host`, on one line.
