@@ -5,7 +5,7 @@
 source "$(dirname "$0")/common.sh"
 set +e
 
-ALL_RINGS="style arrows deny unit machine"
+ALL_RINGS="style arrows deny unit machine conformance"
 RINGS=${RINGS:-$ALL_RINGS}
 PASSED=0 FAILED=0 IGNORED=0
 PROBLEMS=()
@@ -79,9 +79,22 @@ for name in $ALL_RINGS; do
     machine)
       ring machine "lab hosts on this machine"
       if "$ROOT/scripts/build.sh" && "$ROOT/scripts/test-images.sh"; then
+        (disk_room) || PROBLEMS+=("machine: too little disk; what failed below failed of that (see above)")
         JUNIOADM_BUNDLE=$BUNDLE cargo_tests machine --workspace --test it
       else
         FAILED=$((FAILED + 1)); PROBLEMS+=("machine: the build failed, its tests did not run")
+      fi
+      ;;
+    conformance)
+      ring conformance "the quick specs of upstream's conformance suite on a lab cluster"
+      FAST=1 RECORD=0 HOSTS=1 NODES=3 LAB="ring-$$" "$ROOT/scripts/conformance.sh" >"$LOG_DIR/conformance-ring.log"
+      status=$?
+      read -r _ passed failed _ < <(grep '^all ' "$LOG_DIR/conformance-ring.log" || echo all 0 0 0)
+      PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+      while read -r line; do PROBLEMS+=("conformance: $line"); done < <(sed -n 's/^FAIL //p' "$LOG_DIR/conformance-ring.log")
+      if [ "$status" != 0 ]; then
+        cat "$LOG_DIR/conformance-ring.log" >&2
+        [ "$failed" != 0 ] || { FAILED=$((FAILED + 1)); PROBLEMS+=("conformance: the run itself failed"); }
       fi
       ;;
   esac

@@ -25,6 +25,7 @@ use crate::pod::allocation::Allocations;
 use crate::pod::context::{WorkerContext, field_path};
 use crate::pod::images::ImageManager;
 use crate::pod::mirror::MirrorTask;
+use crate::pod::start_slots::StartSlots;
 use crate::probe::{ProbeEvents, ProbeManager};
 use crate::runtime::PodRuntime;
 use crate::server::{self, AuthorizationMode, ServerOptions, ServerState, ServingCertificate};
@@ -99,6 +100,7 @@ pub async fn run(
         cgroups: Arc::clone(&cgroups),
         probes,
         images: ImageManager::new(Arc::clone(&runtime), Arc::clone(&spec), events.clone(), pulls as usize),
+        starts: StartSlots::new(std::thread::available_parallelism().map_or(1, usize::from)),
         status,
         events: events.clone(),
         crash_loop_cap: config.crash_loop_cap(),

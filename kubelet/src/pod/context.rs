@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::allocation::Allocations;
 use super::images::ImageManager;
+use super::start_slots::StartSlots;
 use super::{PodStore, facts};
 use crate::container_spec::{CgroupManager, ContainerRef, SpecContext};
 use crate::events::{EventRecorder, EventType};
@@ -27,6 +28,7 @@ pub struct WorkerContext {
     pub cgroups: Arc<CgroupManager>,
     pub probes: Arc<ProbeManager>,
     pub images: ImageManager,
+    pub starts: StartSlots,
     pub status: StatusManager,
     pub events: EventRecorder,
     pub crash_loop_cap: Duration,

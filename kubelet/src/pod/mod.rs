@@ -13,6 +13,7 @@ pub mod messages;
 pub mod mirror;
 pub mod resize;
 pub mod start;
+pub mod start_slots;
 pub mod state;
 pub mod store;
 pub mod sync;

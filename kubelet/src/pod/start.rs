@@ -128,6 +128,7 @@ async fn run_sandbox(
     id: SandboxId,
     ports: Vec<crate::runtime::PortMapping>,
 ) -> Result<Vec<IpAddr>, ()> {
+    let _turn = context.starts.sandbox().await;
     let started =
         context.runtime.start_sandbox(&id).await.map_err(|error| sandbox_failed(&context, &pod, &chain(&error)))?;
     if facts::host_network(&pod) {
@@ -213,7 +214,11 @@ async fn one(
     if let Some(exit) = start.after {
         state.lock().back_offs.next(&back_off_key(pod, &container.container()), exit, Timestamp::now());
     }
-    if let Err(error) = context.runtime.start_container(&id).await {
+    let started = {
+        let _turn = context.starts.container().await;
+        context.runtime.start_container(&id).await
+    };
+    if let Err(error) = started {
         let waiting = Waiting { reason: "RunContainerError".to_owned(), message: chain(&error) };
         return refuse(context, pod, state, &container, waiting);
     }
