@@ -149,6 +149,7 @@ pub(crate) async fn verify(
             let nodes: Api<Node> = Api::all(control_plane.client.clone());
             let deployments: Api<Deployment> = Api::namespaced(control_plane.client.clone(), names::KUBE_SYSTEM);
             let name = &ctx.plan.node_name;
+            let pressed = Mutex::new(None::<String>);
             let node = async {
                 let node =
                     until(ctx.run, ctx.plan.timeouts.verify, ID, &format!("node {name} Ready"), &nodes, name, |node| {
@@ -156,8 +157,11 @@ pub(crate) async fn verify(
                     })
                     .await?;
                 ctx.run.line(ID, format!("The node {name} is Ready"));
-                for pressure in pressures(&node) {
-                    ctx.run.warn(ID, format!("no pod is placed on node {name} until this is over: {pressure}"));
+                let pressures = pressures(&node);
+                if !pressures.is_empty() {
+                    let told = format!("no pod is placed on node {name} until this is over: {}", pressures.join(", "));
+                    ctx.run.warn(ID, told.clone());
+                    *pressed.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
                 }
                 Ok::<_, Cause>(())
             };
@@ -170,7 +174,11 @@ pub(crate) async fn verify(
                         "CoreDNS rolled out",
                         &deployments,
                         names::COREDNS,
-                        deployment_blocker,
+                        |deployment| {
+                            let pressed = pressed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                            let blocker = deployment_blocker(deployment)?;
+                            Some(pressed.map_or(blocker.clone(), |pressed| format!("{blocker}; {pressed}")))
+                        },
                     )
                     .await?;
                     ctx.run.line(ID, "CoreDNS is rolled out");

@@ -28,7 +28,7 @@ async fn init_and_reset_leave_the_host_as_it_was() {
     let before = Snapshot::of(host).await;
 
     // killed in the middle
-    ended(host, "junioadm init >/dev/null 2>&1 & sleep 2; kill -9 $!", 0).await;
+    ended(host, "junioadm init >/dev/null 2>&1 & sleep 2; kill -9 $!; wait $!; true", 0).await;
     ended(host, "junioadm reset --force", 0).await;
     before.difference(&Snapshot::of(host).await).without(expected).assert_empty("after a killed init and reset");
 

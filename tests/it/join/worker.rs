@@ -107,7 +107,10 @@ async fn a_worker_joins_and_leaves(purpose: &str, suite: Suite) {
     user.sees("the node to be missed", "kubectl get nodes --no-headers", |text| text.contains("NotReady")).await;
 
     // it comes back under its old name, killed in the middle the first time
-    worker.shell(&format!("{command} >/dev/null 2>&1 & sleep 1; kill -9 $!")).await.expect("join starts");
+    worker
+        .shell(&format!("{command} >/dev/null 2>&1 & sleep 1; kill -9 $!; wait $!; true"))
+        .await
+        .expect("join starts");
     worker.check(&["sh", "-c", &format!("{command} 2>&1")]).await.expect("a join after a killed one");
     let nodes = user.types("kubectl get nodes --no-headers").await;
     assert_eq!(nodes.matches(" Ready ").count(), 2, "{nodes}");

@@ -135,12 +135,14 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let all = descendants(pid).expect("a process list");
+        let others: Vec<_> = all.iter().filter(|other| **other != pid).map(|pid| Process::open(*pid)).collect();
+        assert_eq!(others.len(), 1, "the shell has one child");
         kill_tree(pid).expect("permission");
         process.ended().await.expect("an event");
         assert!(!shell.wait().expect("an exit").success());
-        for pid in all {
-            let state = procfs::process::Process::new(pid).and_then(|process| process.stat()).map(|stat| stat.state);
-            assert!(!matches!(state, Ok('S' | 'R')), "{pid} survived");
+        for other in others {
+            let ended = other.expect("a pidfd");
+            tokio::time::timeout(Duration::from_secs(50), ended.ended()).await.expect("killed too").expect("an event");
         }
     }
 }
