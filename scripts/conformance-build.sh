@@ -16,9 +16,11 @@ export CGO_ENABLED=0 GOFLAGS="-buildvcs=false -mod=readonly"
 
 # program NAME MODULE-DIRECTORY COMMAND...: runs `go COMMAND... -o OUT/NAME` in the module unless that is up to date.
 program() {
-  local name=$1 module=$2 stamp
+  local name=$1 module=$2 stamp sources=()
   shift 2
-  stamp=$(sha256sum "$module"/go.{mod,sum} "$module"/*.go "$0" | cut -c1-64 | sha256sum | cut -c1-64)
+  # only a program of the module itself is made of its files
+  [ "${*: -1}" != . ] || sources=("$module"/*.go)
+  stamp=$({ sha256sum "$module"/go.{mod,sum} "${sources[@]}" | cut -c1-64; echo "$*"; go env GOVERSION; } | sha256sum | cut -c1-64)
   if [ -x "$OUT/$name" ] && [ "$(cat "$OUT/$name.stamp" 2>/dev/null)" = "$stamp" ]; then return; fi
   step "go build $name $version"
   (cd "$module" && nice go "${@:1:$#-1}" -trimpath -o "$OUT/$name.part" "${@: -1}") >"$LOG_DIR/conformance-build.log" 2>&1 ||
