@@ -106,7 +106,7 @@ up() {
   export KUBECONFIG
   docker cp "$LAB-1:/usr/local/bin/kubectl" "$RUN/bin/kubectl" >/dev/null
   PATH=$RUN/bin:$PATH
-  kubectl taint nodes --all node-role.kubernetes.io/control-plane- >/dev/null
+  kubectl taint nodes --selector node-role.kubernetes.io/control-plane node-role.kubernetes.io/control-plane- >/dev/null
   step "Loading the suite's images"
   local host pids=()
   for host in $(seq "$HOSTS"); do load_images "$host" & pids+=($!); done
