@@ -21,6 +21,9 @@ const ENGINE_RETRY: Duration = Duration::from_millis(500);
 /// A container engine that does not answer for so long at the start is an error to be seen.
 const ENGINE_TRIES: usize = 120;
 
+/// Other runtimes' sockets, by file name.
+const CRI_SOCKETS: [&str; 3] = ["containerd.sock", "crio.sock", "cri-dockerd.sock"];
+
 /// The engine's socket.
 #[must_use]
 pub fn socket(flags: &Flags, config: &KubeletConfiguration) -> PathBuf {
@@ -30,8 +33,12 @@ pub fn socket(flags: &Flags, config: &KubeletConfiguration) -> PathBuf {
         .or(config.container_runtime_endpoint.as_deref())
         .unwrap_or_default();
     let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
-    // kubeadm's default names a CRI socket, which Docker Engine does not have.
-    if path.is_empty() || !path.contains("docker") { PathBuf::from("/run/docker.sock") } else { PathBuf::from(path) }
+    // kubeadm's files name a CRI socket, which Docker Engine does not have.
+    if path.is_empty() || CRI_SOCKETS.iter().any(|name| path.ends_with(name)) {
+        PathBuf::from("/run/docker.sock")
+    } else {
+        PathBuf::from(path)
+    }
 }
 
 /// Reference of the pause image.
@@ -174,4 +181,21 @@ pub fn spec_context(
         api,
         seccomp_default: config.seccomp_default.unwrap_or(false),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn any_socket_is_the_engines_unless_it_is_another_runtimes() {
+        let config = KubeletConfiguration::default();
+        let named = |words: &[&str]| socket(&Flags::parse_from([&["junio-kubelet"], words].concat()), &config);
+        assert_eq!(named(&[]), PathBuf::from("/run/docker.sock"));
+        let other = named(&["--container-runtime-endpoint=unix:///run/containerd/containerd.sock"]);
+        assert_eq!(other, PathBuf::from("/run/docker.sock"));
+        assert_eq!(named(&["--container-runtime-endpoint=unix:///srv/engine"]), PathBuf::from("/srv/engine"));
+    }
 }

@@ -115,6 +115,8 @@ fn number(pid: i32) -> io::Result<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
