@@ -7,4 +7,5 @@ mod init;
 mod join;
 mod lab;
 mod scenarios;
+mod ssh;
 mod support;

@@ -10,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::SshError;
-use super::client::describe;
 use super::connect::Link;
 
 /// For a channel to open and a command to start.
@@ -89,7 +88,9 @@ impl<R: AsyncRead + Unpin> Execution<'_, R> {
             let channel = match link.handle.channel_open_session().await {
                 Ok(channel) => channel,
                 Err(russh::Error::ChannelOpenFailure(why)) => {
-                    return Err(refused(format!("it opens no session ({why:?})")));
+                    return Err(refused(format!(
+                        "it opens no session ({why:?}; MaxSessions in its sshd_config must be 10)"
+                    )));
                 }
                 Err(_) => return Err(lost()),
             };
@@ -103,10 +104,14 @@ impl<R: AsyncRead + Unpin> Execution<'_, R> {
             Ok(started) => started?,
             Err(_) => return Err(link.lost(format!("{} (no answer within {} s)", self.during, START.as_secs()))),
         };
-        if let Some(gate) = self.gate
-            && let Some(barred) = pass(gate, &mut read, &write, &lost).await?
-        {
-            return Ok(Outcome::Barred(barred));
+        if let Some(gate) = self.gate {
+            match pass(gate, &mut read, &write, &lost).await? {
+                Ok(early) => {
+                    output(Stream::Output, &early.output)?;
+                    output(Stream::Error, &early.error)?;
+                }
+                Err(barred) => return Ok(Outcome::Barred(barred)),
+            }
         }
         let feeding = feed(&mut self.input, &write, &mut progress);
         tokio::pin!(feeding);
@@ -176,45 +181,50 @@ async fn feed(
 }
 
 /// Waits for the command to start, and gives sudo the password when it asks; not before, because what sudo does not read
-/// would be read by the command.
+/// would be read by the command. Returns what the command wrote meanwhile: its two streams are not in step.
 async fn pass(
     gate: &Gate,
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
     lost: &impl Fn() -> SshError,
-) -> Result<Option<Barred>, SshError> {
-    let mut said = String::new();
+) -> Result<Result<Early, Barred>, SshError> {
+    let (mut output, mut said) = (Vec::new(), Vec::new());
     let mut asked = false;
+    let find = |said: &[u8], word: &str| said.windows(word.len()).position(|window| window == word.as_bytes());
     let waiting = async {
         loop {
             match read.wait().await {
-                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => said.push_str(&String::from_utf8_lossy(&data)),
+                Some(ChannelMsg::Data { data }) => output.extend_from_slice(&data),
+                Some(ChannelMsg::ExtendedData { data, ext: 1 }) => said.extend_from_slice(&data),
                 Some(ChannelMsg::ExitStatus { .. } | ChannelMsg::ExitSignal { .. } | ChannelMsg::Failure) => {
-                    return Ok(Some(Barred(said.trim().replace('\n', "; "))));
+                    return Ok(Err(Barred(String::from_utf8_lossy(&said).trim().replace('\n', "; "))));
                 }
                 Some(ChannelMsg::Close) | None => return Err(lost()),
-                Some(_) => continue,
+                Some(_) => {}
             }
-            if said.contains(&gate.ready) {
-                return Ok(None);
+            if let Some(at) = find(&said, &gate.ready) {
+                return Ok(Ok(Early { output, error: said.split_off(at + gate.ready.len()) }));
             }
-            if let Some(at) = said.find(&gate.prompt) {
+            if let Some(at) = find(&said, &gate.prompt) {
                 if asked {
-                    return Ok(Some(Barred("the password is wrong".to_owned())));
+                    return Ok(Err(Barred("the password is wrong".to_owned())));
                 }
                 asked = true;
-                said.replace_range(at..at + gate.prompt.len(), "");
+                said.drain(..at + gate.prompt.len());
                 let mut line = gate.password.expose().clone().into_bytes();
                 line.push(b'\n');
-                write.data_bytes(line).await.map_err(|error| {
-                    tracing::debug!("the password was not taken: {}", describe(&error));
-                    lost()
-                })?;
+                write.data_bytes(line).await.map_err(|_| lost())?;
             }
         }
     };
     match timeout(START, waiting).await {
         Ok(result) => result,
-        Err(_) => Ok(Some(Barred(format!("no answer within {} s", START.as_secs())))),
+        Err(_) => Ok(Err(Barred(format!("no answer within {} s", START.as_secs())))),
     }
+}
+
+/// What a command wrote before we knew that it had started.
+struct Early {
+    output: Vec<u8>,
+    error: Vec<u8>,
 }

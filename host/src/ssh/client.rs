@@ -1,15 +1,20 @@
 //! Our side of the protocol's callbacks: the judgement about the host's key, and a no to whatever a host wants to open here.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use russh::Channel;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use tokio::time::{Instant, sleep};
 
-use super::known_hosts::{self, KnownHosts, Verdict};
+use super::known_hosts::{self, KnownHosts, Pin, Verdict};
 use super::route::Hop;
 use super::{HostKeyPolicy, SshError};
+
+/// Writing a key down takes a moment; whoever holds the lock longer is stuck.
+const TURN: Duration = Duration::from_secs(5);
 
 /// Who a host proved to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +66,7 @@ impl From<russh::Error> for Failure {
 }
 
 impl Client {
-    fn judge(&self, shown: &PublicKeyOrCertificate) -> Result<HostIdentity, SshError> {
+    async fn judge(&self, shown: &PublicKeyOrCertificate) -> Result<HostIdentity, SshError> {
         let key = shown.public_key();
         let verdict = match shown.certificate() {
             Some(certificate) => {
@@ -71,17 +76,26 @@ impl Client {
             None => self.known.judge(&key),
         };
         if verdict == Verdict::Unknown && self.hop.host_keys == HostKeyPolicy::AcceptNew {
-            return self.accept(&key);
+            return self.accept(&key).await;
         }
         self.settle(&key, verdict, false)
     }
 
-    fn accept(&self, key: &PublicKey) -> Result<HostIdentity, SshError> {
+    async fn accept(&self, key: &PublicKey) -> Result<HostIdentity, SshError> {
         // without a file to write to, nothing would be remembered: that is no acceptance of the first key but of any key
         let Some(file) = self.hop.known_hosts.first() else { return self.settle(key, Verdict::Unknown, false) };
-        let verdict = known_hosts::pin(file, self.known.name(), key, self.hop.hash_known_hosts)
-            .map_err(|source| SshError::KnownHosts { file: file.clone(), source })?;
-        self.settle(key, verdict, true)
+        let failed = |source| SshError::KnownHosts { file: file.clone(), source };
+        let deadline = Instant::now() + TURN;
+        loop {
+            match known_hosts::pin(file, self.known.name(), key, self.hop.hash_known_hosts).map_err(failed)? {
+                Pin::Done { verdict, added } => return self.settle(key, verdict, added),
+                // the kernel tells nobody when a lock becomes free
+                Pin::Busy if Instant::now() < deadline => sleep(Duration::from_millis(20)).await,
+                Pin::Busy => {
+                    return Err(failed(io::Error::new(io::ErrorKind::TimedOut, "another process keeps it locked")));
+                }
+            }
+        }
     }
 
     fn settle(&self, key: &PublicKey, verdict: Verdict, pinned: bool) -> Result<HostIdentity, SshError> {
@@ -109,7 +123,7 @@ impl Handler for Client {
     type Error = Failure;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Failure> {
-        let identity = self.judge(shown).map_err(|error| Failure::Ours(Box::new(error)))?;
+        let identity = self.judge(shown).await.map_err(|error| Failure::Ours(Box::new(error)))?;
         self.shared.with(|report| report.identity = Some(identity));
         Ok(true)
     }

@@ -45,8 +45,11 @@ impl Link {
 
 /// Connects, through `before` when there is one.
 pub(super) async fn link(hop: Hop, before: Option<&Link>) -> Result<Link, SshError> {
-    let known = KnownHosts::load(&hop.known_hosts, hop.known_as.clone())
+    let mut known = KnownHosts::load(&hop.known_hosts, hop.known_as.clone())
         .map_err(|(file, source)| SshError::KnownHosts { file, source })?;
+    if let Some(file) = &hop.revoked {
+        known.revoke(file).map_err(|source| SshError::KnownHosts { file: file.clone(), source })?;
+    }
     let config = Arc::new(configuration(&hop, &known));
     match before {
         None => {

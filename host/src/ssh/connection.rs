@@ -19,8 +19,9 @@ use super::sudo::Privilege;
 use super::{Prompter, Settings, SshError, Target};
 use crate::CommandOutput;
 
-/// sshd allows ten sessions on a connection (`MaxSessions`).
-const CHANNELS: usize = 8;
+/// sshd allows ten sessions on a connection (`MaxSessions`), and counts those that have just ended until it next looks: when
+/// all of ours end at once and as many begin, it sees twice as many.
+const CHANNELS: usize = 5;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What `run` keeps of a command's output.

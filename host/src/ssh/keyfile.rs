@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use junio_api::Secret;
 use nix::unistd::getuid;
-use russh::keys::{Error, PrivateKey, PublicKey, decode_secret_key, load_public_key, ssh_key};
+use russh::keys::{
+    Certificate, Error, PrivateKey, PublicKey, decode_secret_key, load_openssh_certificate, load_public_key, ssh_key,
+};
 
 use super::SshError;
 
@@ -21,6 +23,8 @@ pub(super) struct Found {
     /// What stands in the file in the clear or in the `.pub` file beside it.
     pub public: Option<PublicKey>,
     pub encrypted: bool,
+    /// What an authority says about the key, in the file `-cert.pub` beside it.
+    pub certificate: Option<Certificate>,
 }
 
 /// Looks into a key file; `None` when there is none.
@@ -52,11 +56,12 @@ pub(super) fn look(path: &Path) -> Result<Option<Found>, SshError> {
                 || PrivateKey::from_openssh(text.expose()).is_ok_and(|key| key.is_encrypted()) =>
         {
             let inside = PrivateKey::from_openssh(text.expose()).ok().map(|key| key.public_key().clone());
-            (inside.or_else(|| load_public_key(beside(path)).ok()), true)
+            (inside.or_else(|| load_public_key(beside(path, ".pub")).ok()), true)
         }
         Err(error) => return Err(fail(format!("it is no private key that is understood ({error})"))),
     };
-    Ok(Some(Found { path: path.to_owned(), text, public, encrypted }))
+    let certificate = load_openssh_certificate(beside(path, "-cert.pub")).ok();
+    Ok(Some(Found { path: path.to_owned(), text, public, encrypted, certificate }))
 }
 
 impl Found {
@@ -74,8 +79,8 @@ fn wants_passphrase(error: &Error) -> bool {
     matches!(error, Error::KeyIsEncrypted | Error::SshKey(ssh_key::Error::Encrypted))
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
+    name.push(suffix);
     name.into()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use russh::MethodKind;
 use russh::client::AuthResult;
 use russh::keys::agent::AgentIdentity;
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use tokio::time::timeout;
 
 use super::agent::Agent;
@@ -129,18 +129,44 @@ impl Login<'_> {
     }
 
     async fn with_file(&mut self, found: &Found) -> Result<AuthResult, SshError> {
-        if !found.encrypted {
-            let Some(key) = found.open(None)? else { return Err(wrong(found, false)) };
-            return self.with_key(key).await;
-        }
-        // a passphrase is asked for only if the host would take the key
-        if let Some(public) = &found.public
+        let certificate = found.certificate.as_ref();
+        // a passphrase is asked for only if the host would take the key; what it makes of a certificate it says only then
+        if found.encrypted
+            && certificate.is_none()
+            && let Some(public) = &found.public
             && let Some(refused) = self.probe(public).await?
         {
             return Ok(refused);
         }
-        let key = self.unlock(found).await?;
+        let key = if found.encrypted {
+            self.unlock(found).await?
+        } else {
+            found.open(None)?.ok_or_else(|| wrong(found, false))?
+        };
+        let key = Arc::new(key);
+        // the library would sign with SHA-1 for the certificate of an RSA key
+        if let Some(certificate) = certificate.filter(|certificate| !certificate.algorithm().is_rsa()) {
+            let result = self.with_certificate(&key, certificate.clone()).await?;
+            if !matches!(&result, AuthResult::Failure { remaining_methods, .. } if remaining_methods.contains(&MethodKind::PublicKey))
+            {
+                return Ok(result);
+            }
+        }
         self.with_key(key).await
+    }
+
+    async fn with_certificate(
+        &mut self,
+        key: &Arc<PrivateKey>,
+        certificate: Certificate,
+    ) -> Result<AuthResult, SshError> {
+        let user = self.link.hop.user.clone();
+        let attempt = self.link.handle.authenticate_openssh_cert(user, Arc::clone(key), certificate);
+        match timeout(ANSWER, attempt).await {
+            Err(_) => Err(self.late(ANSWER)),
+            Ok(Ok(result)) => self.answered(result),
+            Ok(Err(_)) => Err(self.link.lost("logging in")),
+        }
     }
 
     async fn unlock(&self, found: &Found) -> Result<PrivateKey, SshError> {
@@ -167,10 +193,10 @@ impl Login<'_> {
         }
     }
 
-    async fn with_key(&mut self, key: PrivateKey) -> Result<AuthResult, SshError> {
+    async fn with_key(&mut self, key: Arc<PrivateKey>) -> Result<AuthResult, SshError> {
         let hash = self.hash(&key.algorithm()).await?;
         let user = self.link.hop.user.clone();
-        let attempt = self.link.handle.authenticate_publickey(user, PrivateKeyWithHashAlg::new(Arc::new(key), hash));
+        let attempt = self.link.handle.authenticate_publickey(user, PrivateKeyWithHashAlg::new(key, hash));
         match timeout(ANSWER, attempt).await {
             Err(_) => Err(self.late(ANSWER)),
             Ok(Ok(result)) => self.answered(result),

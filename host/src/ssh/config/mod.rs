@@ -34,6 +34,7 @@ pub struct HostConfig {
     pub proxy_command: Option<(PathBuf, usize)>,
     pub user_known_hosts: Option<Vec<String>>,
     pub global_known_hosts: Option<Vec<String>>,
+    pub revoked_host_keys: Option<String>,
     pub hash_known_hosts: Option<bool>,
     pub host_key_alias: Option<String>,
     pub host_keys: Option<HostKeyPolicy>,

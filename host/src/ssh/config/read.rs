@@ -125,6 +125,7 @@ impl Reader<'_> {
             "identitiesonly" => set(&mut config.identities_only, yes(value()?, at)?),
             "identityagent" => set(&mut config.identity_agent, value()?.to_owned()),
             "hashknownhosts" => set(&mut config.hash_known_hosts, yes(value()?, at)?),
+            "revokedhostkeys" => set(&mut config.revoked_host_keys, value()?.to_owned()),
             "hostkeyalias" => set(&mut config.host_key_alias, value()?.to_owned()),
             "userknownhostsfile" => set(&mut config.user_known_hosts, values()?.to_vec()),
             "globalknownhostsfile" => set(&mut config.global_known_hosts, values()?.to_vec()),

@@ -115,6 +115,28 @@ impl KnownHosts {
         }
     }
 
+    /// Takes over a file of `RevokedHostKeys`: keys, one in a line, that no host may use.
+    ///
+    /// # Errors
+    /// It cannot be read or understood; OpenSSH trusts nobody then.
+    pub fn revoke(&mut self, file: &Path) -> io::Result<()> {
+        let bytes = std::fs::read(file)?;
+        let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+        if bytes.starts_with(b"SSHKRL\n\0") {
+            return Err(invalid("revocation lists in binary form (KRL) are not understood; list the keys as text"));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is no text"))?;
+        for (index, key) in text.lines().enumerate() {
+            if key.trim().is_empty() || key.trim_start().starts_with('#') {
+                continue;
+            }
+            let line = Line::parse(&format!("@revoked * {key}"));
+            let line = line.ok_or_else(|| invalid(&format!("line {} is no key", index + 1)))?;
+            self.lines.push((Place { file: file.to_owned(), line: index + 1 }, line));
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn name(&self) -> &HostName {
         &self.name
@@ -182,4 +204,4 @@ pub fn fingerprint(key: &PublicKey) -> String {
 }
 
 pub(super) use line::named;
-pub(super) use pin::pin;
+pub(super) use pin::{Pin, pin};
