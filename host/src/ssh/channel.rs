@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::SshError;
 use super::connect::Link;
+use super::words::plain;
 
 /// For a channel to open and a command to start.
 const START: Duration = Duration::from_secs(30);
@@ -61,7 +62,8 @@ pub(super) struct Execution<'a, R> {
     pub input: R,
 }
 
-/// Closes the channel however the work with it ends, so that nothing goes on at the other side for nobody.
+/// Closes the channel however the work with it ends. A command that still runs sees the end of its input, and finds its
+/// output closed; it gets no signal, which sshd would not pass on to a root user's command.
 struct Closing(Arc<ChannelWriteHalf<Msg>>);
 
 impl Drop for Closing {
@@ -197,7 +199,7 @@ async fn pass(
                 Some(ChannelMsg::Data { data }) => output.extend_from_slice(&data),
                 Some(ChannelMsg::ExtendedData { data, ext: 1 }) => said.extend_from_slice(&data),
                 Some(ChannelMsg::ExitStatus { .. } | ChannelMsg::ExitSignal { .. } | ChannelMsg::Failure) => {
-                    return Ok(Err(Barred(String::from_utf8_lossy(&said).trim().replace('\n', "; "))));
+                    return Ok(Err(Barred(plain(&said))));
                 }
                 Some(ChannelMsg::Close) | None => return Err(lost()),
                 Some(_) => {}

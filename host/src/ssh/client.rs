@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::known_hosts::{self, KnownHosts, Pin, Verdict};
 use super::route::Hop;
+use super::words::plain;
 use super::{HostKeyPolicy, SshError};
 
 /// Writing a key down takes a moment; whoever holds the lock longer is stuck.
@@ -130,7 +131,9 @@ impl Handler for Client {
 
     async fn disconnected(&mut self, reason: DisconnectReason<Failure>) -> Result<(), Failure> {
         let (text, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(info) => (format!("the host says: {}", info.message.trim()), Ok(())),
+            DisconnectReason::ReceivedDisconnect(info) => {
+                (format!("the host says: {}", plain(info.message.as_bytes())), Ok(()))
+            }
             DisconnectReason::Error(Failure::Library(error)) => (describe(&error), Err(Failure::Library(error))),
             DisconnectReason::Error(ours) => ("refused by us".to_owned(), Err(ours)),
         };
@@ -229,7 +232,7 @@ pub(super) fn describe(error: &russh::Error) -> String {
             "the host no longer answers".to_owned()
         }
         russh::Error::NoCommonAlgo { kind, theirs, .. } => {
-            format!("no algorithm for {kind:?} in common; the host offers {}", theirs.join(", "))
+            format!("no algorithm for {kind:?} in common; the host offers {}", plain(theirs.join(", ").as_bytes()))
         }
         other => other.to_string(),
     }

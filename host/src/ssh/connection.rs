@@ -119,7 +119,10 @@ impl Connection {
             Ok(())
         };
         let during = during(words);
-        let running = self.execute(words, &during, stdin.unwrap_or_default(), gather, |_| ());
+        // the host ends it too: a command would not notice that nobody waits for it any more
+        let limit = (self.command_timeout.as_secs() + 1).to_string();
+        let bounded = [&["timeout", "-k", "5", &limit][..], words].concat();
+        let running = self.execute(&bounded, &during, stdin.unwrap_or_default(), gather, |_| ());
         match timeout(self.command_timeout, running).await {
             Ok(code) => Ok(CommandOutput { code: code?, stdout, stderr }),
             Err(_) => Err(SshError::CommandTimeout {
@@ -130,8 +133,9 @@ impl Connection {
         }
     }
 
-    /// Runs a program as root and hands on its output line by line as it comes. It may take as long as it likes: while the
-    /// host answers, so does the connection.
+    /// Runs a program as root and hands on its output line by line as it comes. It may take as long as it likes while the
+    /// host answers. When this is dropped before its end, or the connection is lost, the program sees the end of its input
+    /// and a closed output, and goes on if it minds neither.
     ///
     /// # Errors
     /// The connection is lost, or sudo refuses.

@@ -49,7 +49,7 @@ pub enum SshError {
     KnownHosts { file: PathBuf, source: io::Error },
     #[error("{host} port {port} accepts no key for {user}; tried: {}", list(.tried))]
     NoKeyAccepted { user: String, host: String, port: u16, tried: Vec<String>, methods: Vec<String> },
-    #[error("the key {} is encrypted, and its passphrase {}", .key.display(), if *.wrong { "was wrong" } else { "is not known" })]
+    #[error("the key {} is encrypted, and its passphrase {}", .key.display(), passphrase(*.wrong))]
     KeyEncrypted { key: PathBuf, wrong: bool },
     #[error("the key {} can be read by others: its mode is {mode:04o}", .key.display())]
     KeyMode { key: PathBuf, mode: u32 },
@@ -76,6 +76,10 @@ pub enum SshError {
 #[expect(clippy::ref_option, reason = "called by the derived Display with a reference to the field")]
 fn through(via: &Option<String>) -> String {
     via.as_ref().map(|host| format!(" (from {host})")).unwrap_or_default()
+}
+
+fn passphrase(wrong: bool) -> &'static str {
+    if wrong { "was wrong" } else { "is not known" }
 }
 
 fn list(tried: &[String]) -> String {

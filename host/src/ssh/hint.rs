@@ -37,37 +37,50 @@ impl Hint for SshError {
     }
 
     fn next_step(&self) -> Option<NextStep> {
+        let ssh = |host: &str, port: &u16| command(&["ssh", "-v", "-p", &port.to_string(), host, "true"]);
+        let reach = |host: &str, port: &u16| command(&["nc", "-vz", host, &port.to_string()]);
+        let why = |text: &str| NextStep::default().because(text);
         let step = match self {
-            Self::Target { .. } => NextStep::default().because("a target is [user@]host[:port], an IPv6 address with a port in brackets"),
-            Self::Config { .. } | Self::ConfigFile { .. } => NextStep::default().because("correct the file, or name another one in the SSH settings"),
-            Self::JumpLoop { host, .. } => command(&["ssh", "-G", host]).because("ProxyJump of ssh_config leads in a circle"),
+            Self::Target { .. } => why("a target is [user@]host[:port]; an IPv6 address with a port is in brackets"),
+            Self::Config { .. } | Self::ConfigFile { .. } => {
+                why("correct the file, or name another one in the SSH settings")
+            }
+            Self::JumpLoop { host, .. } => {
+                command(&["ssh", "-G", host]).because("ProxyJump of ssh_config leads in a circle")
+            }
             Self::Resolve { host, .. } => command(&["getent", "hosts", host]),
-            Self::Refused { host, port, .. } => reach(host, *port).because("the host is there and nothing listens on that port"),
-            Self::Unreachable { host, port, .. } | Self::Timeout { host, port, .. } => reach(host, *port),
-            Self::Handshake { host, port, .. } => command(&["ssh", "-v", "-p", &port.to_string(), host, "true"]),
+            Self::Refused { host, port, .. } => {
+                reach(host, port).because("the host is there and nothing listens on that port")
+            }
+            Self::Unreachable { host, port, .. } | Self::Timeout { host, port, .. } => reach(host, port),
+            Self::Handshake { host, port, .. } | Self::HostCertificate { host, port, .. } => ssh(host, port),
             Self::UnknownHostKey { host, port, .. } => command(&["ssh", "-p", &port.to_string(), host, "true"]).because(
-                "compare the fingerprint with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host itself; ssh then \
+                "compare the fingerprint with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host; ssh then \
                  writes the key down",
             ),
-            Self::ChangedHostKey { name, file, .. } => command(&["ssh-keygen", "-R", name, "-f", &file.to_string_lossy()])
-                .because("the host was installed anew, or somebody stands between; remove the old key only if you know which"),
-            Self::RevokedHostKey { at, .. } => NextStep::default().because(format!("whoever wrote {at} no longer trusts this key")),
-            Self::HostCertificate { host, port, .. } => command(&["ssh", "-v", "-p", &port.to_string(), host, "true"]),
+            Self::ChangedHostKey { name, file, .. } => {
+                command(&["ssh-keygen", "-R", name, "-f", &file.to_string_lossy()]).because(
+                    "the host was installed anew, or somebody stands between; forget the old key only if you know which",
+                )
+            }
+            Self::RevokedHostKey { at, .. } => why(&format!("whoever wrote {at} no longer trusts this key")),
             Self::KnownHosts { file, .. } => command(&["ls", "-l", &file.to_string_lossy()]),
-            Self::NoKeyAccepted { host, port, user, .. } => command(&["ssh-copy-id", "-p", &port.to_string(), &format!("{user}@{host}")])
-                .because("junioadm logs in with keys only, never with a password"),
+            Self::NoKeyAccepted { host, port, user, .. } => {
+                command(&["ssh-copy-id", "-p", &port.to_string(), &format!("{user}@{host}")])
+                    .because("junioadm logs in with keys only, never with a password")
+            }
             Self::KeyEncrypted { key, .. } => command(&["ssh-add", &key.to_string_lossy()]),
             Self::KeyMode { key, .. } => command(&["chmod", "600", &key.to_string_lossy()]),
             Self::Key { key, .. } => command(&["ssh-keygen", "-l", "-f", &key.to_string_lossy()]),
-            Self::SudoPassword { .. } => NextStep::default()
-                .because("run junioadm on a terminal, where it can ask, or allow the user sudo without a password"),
-            Self::SudoRefused { user, host, .. } => command(&["ssh", &format!("{user}@{host}"), "sudo", "-l"]),
-            Self::Lost { .. } => NextStep::default().because("run the same command again: it goes on where it stopped"),
-            Self::Transfer { host, path, .. } => {
-                let directory = path.parent().unwrap_or(path).to_string_lossy().into_owned();
-                command(&["ssh", host, "df", "-h", &directory])
+            Self::SudoPassword { .. } => {
+                why("run junioadm on a terminal, where it can ask, or allow the user sudo without a password")
             }
-            Self::Checksum { .. } => NextStep::default().because("the partial file was removed; run the same command again"),
+            Self::SudoRefused { user, host, .. } => command(&["ssh", &format!("{user}@{host}"), "sudo", "-l"]),
+            Self::Lost { .. } => why("run the same command again: it goes on where it stopped"),
+            Self::Transfer { host, path, .. } => {
+                command(&["ssh", host, "df", "-h", &path.parent().unwrap_or(path).to_string_lossy()])
+            }
+            Self::Checksum { .. } => why("the partial file was removed; run the same command again"),
             Self::CommandTimeout { .. } | Self::TooMuchOutput { .. } | Self::Source { .. } => return None,
         };
         Some(step)
@@ -76,8 +89,4 @@ impl Hint for SshError {
 
 fn command(words: &[&str]) -> NextStep {
     NextStep::command(quote(words))
-}
-
-fn reach(host: &str, port: u16) -> NextStep {
-    command(&["nc", "-vz", host, &port.to_string()])
 }

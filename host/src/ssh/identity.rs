@@ -11,7 +11,7 @@ use super::route::Origin;
 
 pub(super) enum Candidate {
     Agent(Box<AgentIdentity>),
-    File(Found),
+    File(Box<Found>),
 }
 
 impl Candidate {
@@ -44,6 +44,6 @@ pub(super) fn order(files: Vec<(Origin, Found)>, agent: Vec<AgentIdentity>, iden
     }
     let of_agent =
         |identities: Vec<AgentIdentity>| identities.into_iter().map(|identity| Candidate::Agent(Box::new(identity)));
-    let of_files = |files: Vec<Found>| files.into_iter().map(Candidate::File);
+    let of_files = |files: Vec<Found>| files.into_iter().map(|found| Candidate::File(Box::new(found)));
     of_agent(held).chain(of_files(named)).chain(of_agent(others)).chain(of_files(defaults)).collect()
 }

@@ -9,6 +9,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 
 use super::channel::Stream;
+use super::words::plain;
 use super::{Connection, SshError};
 
 /// Ends what an earlier, lost connection left writing to the partial file: its bytes must not come after those of this one.
@@ -147,7 +148,7 @@ impl Connection {
                 Err(SshError::Checksum { host: self.link.hop.name.clone(), path: path.to_owned() })
             }
             code => {
-                let said = String::from_utf8_lossy(&stderr).trim().replace('\n', "; ");
+                let said = plain(&stderr);
                 Err(self.failed(path, if said.is_empty() { format!("exit code {code:?}") } else { said }))
             }
         }

@@ -5,7 +5,7 @@ use rand::RngExt;
 
 use super::channel::{Barred, Execution, Gate, Outcome, Stream};
 use super::connect::Link;
-use super::words::quote;
+use super::words::{plain, quote};
 use super::{Prompter, SshError, SudoPolicy, Target};
 
 /// How commands of this connection become root.
@@ -41,7 +41,7 @@ impl Privilege {
         if matches!(outcome, Outcome::Exited(Some(0))) {
             return Ok(Self::Sudo);
         }
-        let said = String::from_utf8_lossy(&stderr).trim().replace('\n', "; ");
+        let said = plain(&stderr);
         if !said.contains("password is required") {
             return Err(SshError::SudoRefused { user, host, reason: said });
         }

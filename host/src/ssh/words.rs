@@ -1,4 +1,4 @@
-//! Words for the shell that sshd hands a command to.
+//! Words for the shell that sshd hands a command to, and words of a host for our messages.
 
 /// Joins words so that a POSIX shell splits them into the same words again; a plain word stays readable.
 pub(super) fn quote<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> String {
@@ -14,6 +14,14 @@ fn quote_one(word: &str) -> String {
     }
 }
 
+/// What a host said, on one line and without anything that a terminal would obey.
+pub(super) fn plain(bytes: &[u8]) -> String {
+    const LONGEST: usize = 500;
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim().replace("\r\n", "\n").replace('\n', "; ");
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(LONGEST).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
@@ -21,6 +29,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_a_host_says_moves_no_cursor() {
+        assert_eq!(plain(b" \x1b[2Jone\r\ntwo\xff\x07\n"), "?[2Jone; two\u{fffd}?");
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use junio_api::Secret;
+use junio_api::duration::GoDuration;
 use junio_host::ssh::{Connection, Settings, SshError, Stream};
 use junio_lab::{LabHost, Suite};
 use tokio::io::AsyncWriteExt;
@@ -23,6 +24,16 @@ async fn commands_and_files_share_a_connection_and_survive_its_loss() {
     commands(&connection).await;
     files(&connection, host).await;
     connection.close().await;
+    let short = Settings { command_timeout: Some(GoDuration::from_secs(1)), ..settings.clone() };
+    let connection = connect("root", host, &short).await.expect("let in");
+    let late = connection.run(&["sleep", "1234"], None).await.expect_err("too long");
+    assert!(matches!(&late, SshError::CommandTimeout { command, .. } if command == "sleep"), "{late}");
+    wait_until("the end of the command", PATIENCE, async || {
+        let left = host.shell("pgrep -fx 'sleep 1234'").await.map_err(|error| error.to_string())?;
+        if left.success() { Err(left.text()) } else { Ok(()) }
+    })
+    .await;
+    assert!(connection.run(&["true"], None).await.expect("the connection lives").success());
     for cut in [Cut::Sshd, Cut::Network] {
         loss(cut, host, &settings).await;
     }
