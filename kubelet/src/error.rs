@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::certs::CertsError;
 use crate::config::ConfigError;
 use crate::container_spec::CgroupError;
+use crate::eviction::ThresholdError;
 use crate::runtime::RuntimeError;
 use crate::server::ServerError;
 
@@ -34,6 +35,8 @@ pub enum KubeletError {
     Cgroups(#[source] CgroupError),
     #[error("HTTPS server")]
     Server(#[from] ServerError),
+    #[error("eviction settings")]
+    Threshold(#[source] ThresholdError),
     #[error("task {0} ended")]
     Task(&'static str),
 }

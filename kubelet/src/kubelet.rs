@@ -1,38 +1,39 @@
 //! Builds all parts of the kubelet and joins their tasks. A task that ends ends the process, with its name.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::certs::{ApiClient, ClientStore, rotate, serving};
+use crate::certs::{CertificateStore, rotate};
 use crate::config::{Flags, KubeletConfiguration};
 use crate::container_spec::{CgroupManager, find_container};
 use crate::error::KubeletError;
 use crate::error_chain::chain;
 use crate::events::{EventRecorder, EventType};
+use crate::eviction::{EvictionManager, EvictionParts, Places};
 use crate::gc;
 use crate::network::cni::Cni;
-use crate::node::healthz::{self, Heartbeat};
+use crate::node::engine;
+use crate::node::healthz::Heartbeat;
 use crate::node::manager::NodeManager;
 use crate::node::status::NodeFacts;
 use crate::pod::PodStore;
 use crate::pod::allocation::Allocations;
 use crate::pod::context::{WorkerContext, field_path};
+use crate::pod::end::PodEnds;
 use crate::pod::images::ImageManager;
 use crate::pod::mirror::MirrorTask;
 use crate::pod::start_slots::StartSlots;
 use crate::probe::{ProbeEvents, ProbeManager};
 use crate::runtime::PodRuntime;
-use crate::server::{self, AuthorizationMode, ServerOptions, ServerState, ServingCertificate};
+use crate::serve;
 use crate::setup::{cert_dir, connect, connect_api, node_facts, pause_image, registration, socket, spec_context};
+use crate::shutdown::ShutdownManager;
 use crate::source::{apiserver, file::FileSource};
 use crate::status::StatusManager;
-use crate::sync_loop::{LoopOptions, SyncLoop};
+use crate::sync_loop::{Gate, LoopOptions, SyncLoop};
 use crate::volume::VolumeManager;
 
 const SOURCE_QUEUE: usize = 16;
@@ -59,10 +60,10 @@ pub async fn run(
             source,
         })?;
     }
-    let engine = connect(&flags, &config).await?;
+    let docker = connect(&flags, &config).await?;
     let version =
-        engine.version().await.map_err(|source| KubeletError::Engine { socket: socket(&flags, &config), source })?;
-    let runtime: Arc<dyn PodRuntime> = Arc::new(engine);
+        docker.version().await.map_err(|source| KubeletError::Engine { socket: socket(&flags, &config), source })?;
+    let runtime: Arc<dyn PodRuntime> = Arc::new(docker);
     let facts = node_facts(&flags, &config, &version);
     tracing::info!(
         node = facts.name,
@@ -109,9 +110,48 @@ pub async fn run(
     ensure_classes(&cgroups, &facts);
 
     let heartbeat = Heartbeat::default();
-    serve_healthz(&mut tasks, &config, &heartbeat);
+    serve::healthz(&mut tasks, &config, &heartbeat);
+    let collector = Arc::new(gc::images::ImageCollector {
+        runtime: Arc::clone(&runtime),
+        limits: config.image_limits(),
+        directory: version.root_dir.clone(),
+        pods: flags.root_dir.join("pods"),
+        pause_image: pause_image(&flags),
+        events: events.clone(),
+        node: facts.name.clone(),
+        seen: tokio::sync::Mutex::default(),
+    });
+    tasks.spawn("image garbage collection", Arc::clone(&collector).run());
+    let (pod_ends, ends) = PodEnds::channel();
+    let (eviction, pressure) = EvictionManager::new(EvictionParts {
+        node: facts.name.clone(),
+        settings: config.eviction().map_err(KubeletError::Threshold)?,
+        places: Places {
+            node: flags.root_dir.clone(),
+            images: version.root_dir.clone(),
+            cgroups: Arc::clone(&cgroups),
+        },
+        runtime: Arc::clone(&runtime),
+        log_root: spec.log_root.clone(),
+        store: store.clone(),
+        images: collector,
+        events: events.clone(),
+        ends: pod_ends.clone(),
+    });
+    tasks.spawn("eviction", eviction.run());
+    let (shutdown_sender, shutting_down) = watch::channel(false);
+    let shutdown = ShutdownManager {
+        node: facts.name.clone(),
+        graces: config.shutdown_graces(),
+        store: store.clone(),
+        ends: pod_ends,
+        events: events.clone(),
+        shutting_down: shutdown_sender,
+    };
+    tasks.spawn("shutdown", shutdown.run());
     let (node_sender, node) = watch::channel(None);
     let (runtime_down, down) = watch::channel(None);
+    tasks.spawn("engine watch", engine::watch(Arc::clone(&runtime), runtime_down.clone()));
     let (sources_ready, ready_watch) = watch::channel(false);
     let (updates, received) = mpsc::channel(SOURCE_QUEUE);
     let mirror_wake = Arc::new(Notify::new());
@@ -140,6 +180,8 @@ pub async fn run(
         tasks.spawn("mirror pods", mirror.run());
         let registration = registration(&flags, &config)?;
         let manager = NodeManager {
+            pressure: pressure.clone(),
+            shutting_down: shutting_down.clone(),
             api: api.clone(),
             facts: facts.clone(),
             registration,
@@ -149,33 +191,26 @@ pub async fn run(
             network,
             runtime_down: down,
             events: events.clone(),
-            root_dir: flags.root_dir.clone(),
             node: node_sender,
         };
         tasks.spawn("node", manager.run());
         if config.rotate_certificates.unwrap_or(false) {
-            let files = ClientStore::new(cert_dir(&flags));
+            let files = CertificateStore::client(cert_dir(&flags));
             rotate::adopt(api.kubeconfig(), &files)?;
-            tasks.spawn("certificate rotation", rotate::rotate_forever(api, files, facts.name.clone(), cancel.clone()));
+            tasks.spawn("certificate rotation", rotate::rotate_client(api, files, facts.name.clone(), cancel.clone()));
         }
     }
     if facts.port != 0 {
-        serve_https(&mut tasks, &flags, &config, &facts, &context, api.clone(), cancel.clone())?;
+        let server =
+            serve::Https { flags: &flags, config: &config, facts: &facts, context: &context, api: api.clone() };
+        server.spawn(&mut tasks, cancel.clone())?;
     }
     tasks.spawn("container garbage collection", gc::containers::run(Arc::clone(&runtime), store));
-    let collector = gc::images::ImageCollector {
-        runtime: Arc::clone(&runtime),
-        limits: config.image_limits(),
-        directory: version.root_dir.clone(),
-        pods: flags.root_dir.join("pods"),
-        pause_image: pause_image(&flags),
-        events,
-        node: facts.name.clone(),
-    };
-    tasks.spawn("image garbage collection", collector.run());
     let options = LoopOptions {
         updates: received,
         node,
+        ends,
+        gate: Gate { pressure, shutting_down },
         runtime_down,
         sources_ready,
         mirror_wake,
@@ -205,12 +240,12 @@ fn probe_events(events: &EventRecorder) -> ProbeEvents {
 
 /// Named tasks; none of them is supposed to end.
 #[derive(Default)]
-struct Tasks {
+pub(crate) struct Tasks {
     set: JoinSet<&'static str>,
 }
 
 impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.set.spawn(async move {
             task.await;
             name
@@ -239,93 +274,6 @@ fn ensure_classes(cgroups: &CgroupManager, facts: &NodeFacts) {
     if let Err(error) = cgroups.ensure_classes(cpu, memory) {
         tracing::warn!(error = chain(&error), "cannot set up the pods' control groups");
     }
-}
-
-fn serve_healthz(tasks: &mut Tasks, config: &KubeletConfiguration, heartbeat: &Heartbeat) {
-    let port = config.healthz_port.unwrap_or(junio_api::ports::KUBELET_HEALTHZ);
-    if port == 0 {
-        return;
-    }
-    let address = config
-        .healthz_bind_address
-        .as_deref()
-        .and_then(|address| address.parse().ok())
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let heartbeat = heartbeat.clone();
-    tasks.spawn("healthz", async move {
-        // The port may still be held by a kubelet that is just ending.
-        while let Err(error) = healthz::serve(SocketAddr::new(address, port), heartbeat.clone()).await {
-            tracing::warn!(%error, %address, port, "cannot serve healthz");
-            tokio::time::sleep(Duration::from_secs(5)).await;
-        }
-    });
-}
-
-fn serve_https(
-    tasks: &mut Tasks,
-    flags: &Flags,
-    config: &KubeletConfiguration,
-    facts: &NodeFacts,
-    context: &WorkerContext,
-    api: Option<ApiClient>,
-    cancel: CancellationToken,
-) -> Result<(), KubeletError> {
-    let address: IpAddr =
-        config.address.as_deref().and_then(|address| address.parse().ok()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let given = match (&config.tls_cert_file, &config.tls_private_key_file) {
-        (Some(certificate), Some(key)) => Some(ServingCertificate::new(&read(certificate)?, &read(key)?)?),
-        _ => None,
-    };
-    let authorization = match config.authorization.mode.as_deref() {
-        Some("AlwaysAllow") => AuthorizationMode::AlwaysAllow,
-        _ => AuthorizationMode::Webhook,
-    };
-    let options = ServerOptions {
-        address: SocketAddr::new(address, facts.port),
-        node_name: facts.name.clone(),
-        root_dir: flags.root_dir.clone(),
-        started_at: jiff::Timestamp::now(),
-        client_ca_file: config.authentication.x509.client_ca_file.clone(),
-        anonymous: config.authentication.anonymous.enabled.unwrap_or(false),
-        token_webhook: config.authentication.webhook.enabled.unwrap_or(true),
-        authorization,
-        debugging_handlers: config.enable_debugging_handlers.unwrap_or(true),
-        configuration: serde_json::json!({ "kubeletconfig": { "kind": "KubeletConfiguration" } }),
-    };
-    let state = Arc::new(ServerState::new(context.store.clone(), Arc::clone(&context.runtime), api, options));
-    let (directory, names, ips) = (cert_dir(flags), vec![facts.name.clone()], facts.ips.clone());
-    tasks.spawn("HTTPS server", async move {
-        // Making a key takes a tenth of a second, for which no pod should wait.
-        let made = match given {
-            Some(certificate) => Ok(Ok(certificate)),
-            None => tokio::task::spawn_blocking(move || self_signed(&directory, &names, &ips)).await,
-        };
-        let certificate = match made {
-            Ok(Ok(certificate)) => Arc::new(certificate),
-            Ok(Err(error)) => return tracing::error!(error = chain(&error), "no serving certificate"),
-            Err(error) => return tracing::error!(%error, "no serving certificate"),
-        };
-        while let Err(error) = server::serve(Arc::clone(&state), Arc::clone(&certificate), cancel.clone()).await {
-            tracing::warn!(error = chain(&error), "HTTPS server does not run");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        // It ends well only when everything does.
-        std::future::pending::<()>().await;
-    });
-    Ok(())
-}
-
-fn self_signed(directory: &Path, names: &[String], ips: &[IpAddr]) -> Result<ServingCertificate, KubeletError> {
-    let (certificate, key) = serving::self_signed(directory, names, ips)?;
-    Ok(ServingCertificate::new(&certificate, key.expose())?)
-}
-
-fn read(path: &Path) -> Result<String, KubeletError> {
-    std::fs::read_to_string(path).map_err(|source| KubeletError::Io {
-        operation: "read",
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Tells systemd's watchdog, if there is one, that the sync loop turns.

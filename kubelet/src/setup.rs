@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::certs::{ApiClient, ClientStore, bootstrap};
+use crate::certs::{ApiClient, CertificateStore, bootstrap};
 use crate::config::{Flags, KubeletConfiguration};
 use crate::container_spec::{CgroupDriver, CgroupSettings, NodeAmounts, NodeInfo, SpecContext, may_lower_oom_score};
 use crate::error::KubeletError;
@@ -80,7 +80,7 @@ pub async fn connect(flags: &Flags, config: &KubeletConfiguration) -> Result<Doc
 pub async fn connect_api(flags: &Flags, node: &str) -> Result<Option<ApiClient>, KubeletError> {
     let Some(path) = &flags.kubeconfig else { return Ok(None) };
     if let Some(bootstrap) = &flags.bootstrap_kubeconfig {
-        bootstrap::ensure(bootstrap, path, &ClientStore::new(cert_dir(flags)), node).await;
+        bootstrap::ensure(bootstrap, path, &CertificateStore::client(cert_dir(flags)), node).await;
     }
     Ok(Some(ApiClient::from_kubeconfig(path)?))
 }

@@ -1,7 +1,10 @@
 //! The one loop that everything meets in: news from sources, the engine, probes and workers become orders to workers. It
 //! owns the workers and never waits for one.
 
+mod ends;
 mod leftovers;
+
+pub use ends::Gate;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,6 +21,7 @@ use crate::gc;
 use crate::node::healthz::Heartbeat;
 use crate::node::manager::RuntimeDown;
 use crate::pod::context::WorkerContext;
+use crate::pod::end::EndRequest;
 use crate::pod::worker::{End, Order, Report, WorkerHandle};
 use crate::pod::{admission, facts};
 use crate::runtime::{RuntimeEvent, RuntimePod};
@@ -41,12 +45,16 @@ pub struct SyncLoop {
     static_seen: bool,
     api_seen: bool,
     reports: (mpsc::UnboundedSender<Report>, mpsc::UnboundedReceiver<Report>),
+    /// Who asked for the end of which pod.
+    asked: ends::Waiting,
 }
 
 /// Ends of the channels to the other tasks.
 pub struct LoopOptions {
     pub updates: mpsc::Receiver<SourceUpdate>,
     pub node: watch::Receiver<Option<Arc<Node>>>,
+    pub ends: mpsc::UnboundedReceiver<EndRequest>,
+    pub gate: Gate,
     pub runtime_down: watch::Sender<RuntimeDown>,
     pub sources_ready: watch::Sender<bool>,
     pub mirror_wake: Arc<Notify>,
@@ -79,6 +87,7 @@ impl SyncLoop {
             static_seen: false,
             api_seen,
             reports: mpsc::unbounded_channel(),
+            asked: Vec::new(),
         }
     }
 
@@ -123,6 +132,7 @@ impl SyncLoop {
                         self.terminated(&uid);
                     }
                 }
+                Some(request) = self.options.ends.recv() => self.end_asked(request),
                 changed = network.changed() => if changed.is_ok() { self.wake_all() },
                 changed = node.changed() => if changed.is_ok() { self.node_changed() },
                 _ = housekeeping.tick() => self.housekeep().await,
@@ -289,7 +299,8 @@ impl SyncLoop {
             .map(|slot| self.context.allocations.granted(&slot.handle.pod()))
             .collect();
         let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
-        match admission::admit(&pod, &others, &node, self.options.max_pods) {
+        let admitted = self.options.gate.admit(&pod);
+        match admitted.and_then(|()| admission::admit(&pod, &others, &node, self.options.max_pods)) {
             Ok(()) => self.start(pod, None, false),
             Err(verdict) => {
                 tracing::info!(
@@ -315,6 +326,7 @@ impl SyncLoop {
     }
 
     fn terminated(&mut self, uid: &str) {
+        self.told_ended(uid);
         let Some(slot) = self.workers.get_mut(uid) else { return };
         slot.terminated = true;
         if slot.gone {
@@ -384,7 +396,9 @@ impl SyncLoop {
 
 /// Event reasons are fixed words; those of extended resources share one.
 fn reason_name(reason: &str) -> &'static str {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 11] = [
+        "Evicted",
+        "NodeShutdown",
         "OutOfcpu",
         "OutOfmemory",
         "OutOfephemeral-storage",

@@ -36,6 +36,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("etcd-client", &["junio-phases"]),
     ("bollard", &["junio-bundle", "junio-host", "junio-kubelet", "junio-lab"]),
     ("kube", &["junio-kubelet", "junio-phases"]),
+    ("zbus", &["junio-kubelet"]),
 ];
 
 /// Crates of values and pure functions: no runtime, no network.

@@ -12,7 +12,7 @@ use junio_pki::parsed::ParsedCertificate;
 use sd_notify::NotifyState;
 
 use super::client::{ApiClient, CertsError, is_connection_error};
-use super::store::ClientStore;
+use super::store::CertificateStore;
 use super::{request, rotate};
 use crate::error_chain::chain;
 
@@ -25,7 +25,7 @@ const REFUSED_MAX: Duration = Duration::from_secs(60);
 const PATIENCE_MICROS: u32 = 20 * 60 * 1_000_000;
 
 /// Returns when `kubeconfig` has a usable certificate, or when there is no bootstrap kubeconfig to get one with.
-pub async fn ensure(bootstrap: &Path, kubeconfig: &Path, files: &ClientStore, node_name: &str) {
+pub async fn ensure(bootstrap: &Path, kubeconfig: &Path, files: &CertificateStore, node_name: &str) {
     if !bootstrap.exists() || has_certificate(kubeconfig, SystemTime::now()) {
         return;
     }
@@ -48,7 +48,12 @@ pub async fn ensure(bootstrap: &Path, kubeconfig: &Path, files: &ClientStore, no
 }
 
 /// One try.
-async fn once(bootstrap: &Path, kubeconfig: &Path, files: &ClientStore, node_name: &str) -> Result<(), CertsError> {
+async fn once(
+    bootstrap: &Path,
+    kubeconfig: &Path,
+    files: &CertificateStore,
+    node_name: &str,
+) -> Result<(), CertsError> {
     let api = ApiClient::from_kubeconfig(bootstrap)?;
     let pair = junio_pki::csr::node_client(node_name)?;
     let chain = request::node_client(api.current(), &pair.pem).await?;
@@ -89,7 +94,7 @@ mod tests {
     fn a_certificate_that_is_absent_or_over_is_asked_for_anew() {
         let directory = tempfile::tempdir().expect("a directory");
         let kubeconfig = directory.path().join("kubelet.conf");
-        let files = ClientStore::new(directory.path().join("pki"));
+        let files = CertificateStore::client(directory.path().join("pki"));
         let now = SystemTime::now();
         assert!(!has_certificate(&kubeconfig, now), "there is no kubeconfig");
         let pair = junio_pki::csr::self_signed_serving(&["a".to_owned()], &[]).expect("a pair");
@@ -108,7 +113,7 @@ mod tests {
     async fn without_a_bootstrap_kubeconfig_nobody_waits() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = |name: &str| directory.path().join(name);
-        ensure(&path("bootstrap.conf"), &path("kubelet.conf"), &ClientStore::new(path("pki")), "n").await;
+        ensure(&path("bootstrap.conf"), &path("kubelet.conf"), &CertificateStore::client(path("pki")), "n").await;
         assert!(!path("kubelet.conf").exists());
     }
 }

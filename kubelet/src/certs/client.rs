@@ -51,6 +51,12 @@ pub enum CertsError {
     /// The signer returned a certificate for another key.
     #[error("signed certificate does not belong to the key that asked for it")]
     Mismatch,
+    /// The signed certificate cannot be served.
+    #[error("signed serving certificate")]
+    Unusable {
+        #[source]
+        source: Box<crate::server::ServerError>,
+    },
     /// A file of the certificate directory.
     #[error("{operation} {}", path.display())]
     Io {

@@ -8,4 +8,4 @@ pub mod serving;
 pub mod store;
 
 pub use client::{ApiClient, CertsError};
-pub use store::ClientStore;
+pub use store::CertificateStore;

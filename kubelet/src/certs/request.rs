@@ -19,12 +19,21 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// kube-controller-manager approves it when the asker may create `certificatesigningrequests/nodeclient` (bootstrap) or
 /// `selfnodeclient` (rotation).
 pub async fn node_client(client: Client, pem: &str) -> Result<String, CertsError> {
+    ask(client, pem, "kubernetes.io/kube-apiserver-client-kubelet", "client auth").await
+}
+
+/// Asks for a serving certificate of a node, which somebody has to approve: nothing in a cluster does it by itself.
+pub async fn node_serving(client: Client, pem: &str) -> Result<String, CertsError> {
+    ask(client, pem, "kubernetes.io/kubelet-serving", "server auth").await
+}
+
+async fn ask(client: Client, pem: &str, signer: &str, usage: &str) -> Result<String, CertsError> {
     let request = CertificateSigningRequest {
         metadata: ObjectMeta { generate_name: Some("csr-".to_owned()), ..ObjectMeta::default() },
         spec: CertificateSigningRequestSpec {
             request: ByteString(pem.as_bytes().to_vec()),
-            signer_name: "kubernetes.io/kube-apiserver-client-kubelet".to_owned(),
-            usages: Some(vec!["digital signature".to_owned(), "client auth".to_owned()]),
+            signer_name: signer.to_owned(),
+            usages: Some(vec!["digital signature".to_owned(), usage.to_owned()]),
             ..CertificateSigningRequestSpec::default()
         },
         status: None,

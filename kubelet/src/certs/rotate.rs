@@ -1,4 +1,4 @@
-//! The kubelet's client certificate: taken over from the kubeconfig, renewed in time, exchanged without a restart.
+//! Certificates are renewed in time and exchanged without a restart. The client certificate is taken over from the kubeconfig first.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{ApiClient, CertsError};
 use super::request;
-use super::store::ClientStore;
+use super::store::CertificateStore;
+use crate::error_chain::chain;
 
 /// A wall clock may jump, so no sleep is longer than this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10 * 60);
@@ -21,7 +22,7 @@ const LAST_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// Takes the certificate that an installer embedded in the kubeconfig into the store, if the store has none; `true` when
 /// it did. `kubelet-finalize` then lets the kubeconfig refer to the store.
-pub fn adopt(kubeconfig: &Path, files: &ClientStore) -> Result<bool, CertsError> {
+pub fn adopt(kubeconfig: &Path, files: &CertificateStore) -> Result<bool, CertsError> {
     if files.current()?.is_some() {
         return Ok(false);
     }
@@ -40,42 +41,55 @@ fn decode(base64: &str) -> Option<String> {
     String::from_utf8(base64::engine::general_purpose::STANDARD.decode(base64.trim()).ok()?).ok()
 }
 
-/// Renews the certificate each time 70 to 90 % of its life with us is over, until `cancel`. Failures are retried and
-/// logged; the old certificate stays in use.
-pub async fn rotate_forever(api: ApiClient, files: ClientStore, node_name: String, cancel: CancellationToken) {
+/// Renews a certificate each time 70 to 90 % of its life with us is over, or when it does not fit, until `cancel`.
+/// Failures are retried and logged; the old certificate stays in use. `what` names the certificate in the log.
+pub async fn rotate_forever<F: Future<Output = Result<(), CertsError>>>(
+    what: &'static str,
+    files: &CertificateStore,
+    fits: impl Fn(&ParsedCertificate) -> bool,
+    renew: impl Fn() -> F,
+    cancel: &CancellationToken,
+) {
     let fraction = 0.7 + 0.2 * rand::random::<f64>();
     let mut retry = FIRST_RETRY;
     loop {
-        let left = left(&files, fraction).unwrap_or_else(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "client certificate cannot be read");
+        let left = left(files, fraction, &fits).unwrap_or_else(|error| {
+            tracing::warn!(error = chain(&error), what, "certificate cannot be read");
             Duration::ZERO
         });
-        let pause = if left.is_zero() {
-            match renew(&api, &files, &node_name).await {
+        let work = async {
+            if !left.is_zero() {
+                tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+                return;
+            }
+            match renew().await {
                 Ok(()) => {
-                    tracing::info!("client certificate renewed");
+                    tracing::info!(what, "certificate renewed");
                     retry = FIRST_RETRY;
-                    Duration::ZERO
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "client certificate not renewed");
+                    tracing::warn!(error = chain(&error), what, "certificate not renewed");
                     let pause = retry;
                     retry = (retry * 2).min(LAST_RETRY);
-                    pause
+                    tokio::time::sleep(pause).await;
                 }
             }
-        } else {
-            left.min(LONGEST_SLEEP)
         };
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = work => {}
         }
     }
 }
 
+/// The client certificate's rotation.
+pub async fn rotate_client(api: ApiClient, files: CertificateStore, node_name: String, cancel: CancellationToken) {
+    let renew = || renew(&api, &files, &node_name);
+    rotate_forever("client", &files, |_| true, renew, &cancel).await;
+}
+
 /// One renewal: request, wait, install, let the kubeconfig refer to the new file, reconnect.
-pub async fn renew(api: &ApiClient, files: &ClientStore, node_name: &str) -> Result<(), CertsError> {
+pub async fn renew(api: &ApiClient, files: &CertificateStore, node_name: &str) -> Result<(), CertsError> {
     let pair = junio_pki::csr::node_client(node_name)?;
     let chain = request::node_client(api.current(), &pair.pem).await?;
     check(&chain, &pair.key)?;
@@ -89,7 +103,7 @@ pub async fn renew(api: &ApiClient, files: &ClientStore, node_name: &str) -> Res
 
 /// A signed certificate must belong to the key that asked for it.
 pub(super) fn check(chain: &str, key: &Secret<String>) -> Result<(), CertsError> {
-    let certificate = ParsedCertificate::from_pem(chain, "signed client certificate")?;
+    let certificate = ParsedCertificate::from_pem(chain, "signed certificate")?;
     let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| CertsError::Mismatch)?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let key = provider.key_provider.load_private_key(key).map_err(|_| CertsError::Mismatch)?;
@@ -97,9 +111,13 @@ pub(super) fn check(chain: &str, key: &Secret<String>) -> Result<(), CertsError>
     if matches { Ok(()) } else { Err(CertsError::Mismatch) }
 }
 
-/// Time until the certificate in force is to be renewed; zero when there is none.
-fn left(files: &ClientStore, fraction: f64) -> Result<Duration, CertsError> {
-    let Some(certificate) = files.current()? else { return Ok(Duration::ZERO) };
+/// Time until the certificate in force is to be renewed; zero when there is none that fits.
+fn left(
+    files: &CertificateStore,
+    fraction: f64,
+    fits: impl Fn(&ParsedCertificate) -> bool,
+) -> Result<Duration, CertsError> {
+    let Some(certificate) = files.current()?.filter(fits) else { return Ok(Duration::ZERO) };
     Ok(until_rotation(&certificate, files.installed_at()?, fraction, SystemTime::now()))
 }
 
@@ -126,7 +144,7 @@ mod tests {
     fn the_installers_certificate_is_taken_over_once() {
         let directory = tempfile::tempdir().expect("a directory");
         let (kubeconfig, files) =
-            (directory.path().join("kubelet.conf"), ClientStore::new(directory.path().join("pki")));
+            (directory.path().join("kubelet.conf"), CertificateStore::client(directory.path().join("pki")));
         let pair = junio_pki::csr::self_signed_serving(&["system:node:a".to_owned()], &[]).expect("a pair");
         Kubeconfig::with_client_certificate(
             "kubernetes",

@@ -1,13 +1,20 @@
-//! The serving certificate of port 10250: self-signed, made once, used again after a restart.
+//! The serving certificate of port 10250: self-signed, made once, used again after a restart; or, with
+//! `serverTLSBootstrap`, asked of the cluster and renewed in time.
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use junio_pki::parsed::ParsedCertificate;
 use junio_pki::store;
+use tokio_util::sync::CancellationToken;
 
-use super::client::CertsError;
+use super::client::{ApiClient, CertsError};
+use super::store::CertificateStore;
+use super::{request, rotate};
+use crate::error_chain::chain;
+use crate::server::ServingCertificate;
 
 /// A certificate with less life than this is made anew.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -35,8 +42,59 @@ pub fn self_signed(
 }
 
 fn covers(certificate: &ParsedCertificate, names: &[String], addresses: &[IpAddr]) -> bool {
-    certificate.not_after > SystemTime::now() + RENEW_BEFORE
-        && names.iter().all(|name| certificate.dns_names.contains(name))
+    certificate.not_after > SystemTime::now() + RENEW_BEFORE && names_all(certificate, names, addresses)
+}
+
+/// A certificate that the cluster signs, for these names and addresses of a node.
+pub struct SignedServing {
+    pub api: ApiClient,
+    pub files: CertificateStore,
+    pub node_name: String,
+    pub names: Vec<String>,
+    pub addresses: Vec<IpAddr>,
+    /// What connections are served with; none are before somebody has approved the first request.
+    pub certificate: Arc<ServingCertificate>,
+}
+
+impl SignedServing {
+    /// Uses the certificate that is there, and asks for new ones until `cancel`.
+    pub async fn keep(self, cancel: CancellationToken) {
+        let now = SystemTime::now();
+        match self.files.current() {
+            Ok(Some(current)) if current.not_after > now && self.fits(&current) => {
+                if let Err(error) = self.use_current() {
+                    tracing::warn!(error = chain(&error), "the serving certificate cannot be used");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = chain(&error), "the serving certificate cannot be read"),
+        }
+        let renew = || self.renew();
+        rotate::rotate_forever("serving", &self.files, |current| self.fits(current), renew, &cancel).await;
+    }
+
+    async fn renew(&self) -> Result<(), CertsError> {
+        let pair = junio_pki::csr::node_serving(&self.node_name, &self.names, &self.addresses)?;
+        tracing::info!("asking for a serving certificate; somebody has to approve it (kubectl certificate approve)");
+        let chain = request::node_serving(self.api.current(), &pair.pem).await?;
+        rotate::check(&chain, &pair.key)?;
+        self.files.install(&chain, &pair.key)?;
+        self.use_current()
+    }
+
+    fn use_current(&self) -> Result<(), CertsError> {
+        let Some(text) = self.files.current_pem()? else { return Ok(()) };
+        let replaced = self.certificate.replace(text.expose(), text.expose());
+        replaced.map_err(|source| CertsError::Unusable { source: Box::new(source) })
+    }
+
+    fn fits(&self, certificate: &ParsedCertificate) -> bool {
+        names_all(certificate, &self.names, &self.addresses)
+    }
+}
+
+fn names_all(certificate: &ParsedCertificate, names: &[String], addresses: &[IpAddr]) -> bool {
+    names.iter().all(|name| certificate.dns_names.contains(name))
         && addresses.iter().all(|address| certificate.addresses.contains(address))
 }
 

@@ -13,22 +13,36 @@ use junio_pki::store;
 
 use super::client::CertsError;
 
-/// The client certificates of one kubelet.
+/// The certificates of one kind of one kubelet.
 #[derive(Debug, Clone)]
-pub struct ClientStore {
+pub struct CertificateStore {
     directory: PathBuf,
+    /// How the files' names begin.
+    name: &'static str,
 }
 
-impl ClientStore {
+impl CertificateStore {
+    /// What the kubelet shows to the API server: `kubelet-client-*.pem`.
     #[must_use]
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+    pub fn client(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), name: "kubelet-client" }
+    }
+
+    /// What the kubelet shows to who calls it, if the cluster signs that: `kubelet-server-*.pem`.
+    #[must_use]
+    pub fn serving(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), name: "kubelet-server" }
     }
 
     /// `kubelet-client-current.pem`, a link.
     #[must_use]
     pub fn current_path(&self) -> PathBuf {
-        self.directory.join("kubelet-client-current.pem")
+        self.directory.join(format!("{}-current.pem", self.name))
+    }
+
+    /// The text of the file in force, certificate and key; `None` when there is none yet.
+    pub fn current_pem(&self) -> Result<Option<Secret<String>>, CertsError> {
+        Ok(store::read(&self.current_path())?.map(Secret::new))
     }
 
     /// The certificate in force; `None` when there is none yet.
@@ -57,7 +71,7 @@ impl ClientStore {
 
     fn link(&self, target: &Path) -> Result<(), CertsError> {
         let link = self.current_path();
-        let fresh = self.directory.join(".kubelet-client-current.pem.new");
+        let fresh = self.directory.join(format!(".{}-current.pem.new", self.name));
         let io = |operation: &'static str| {
             let path = link.clone();
             move |source| CertsError::Io { operation, path, source }
@@ -80,7 +94,7 @@ impl ClientStore {
                 |_| "0".to_owned(),
                 |timestamp| timestamp.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d-%H-%M-%S").to_string(),
             );
-            let path = self.directory.join(format!("kubelet-client-{stamp}.pem"));
+            let path = self.directory.join(format!("{}-{stamp}.pem", self.name));
             if !path.exists() {
                 return path;
             }
@@ -96,7 +110,7 @@ mod tests {
     #[test]
     fn the_link_follows_the_newest() {
         let directory = tempfile::tempdir().expect("a directory");
-        let files = ClientStore::new(directory.path());
+        let files = CertificateStore::client(directory.path());
         assert!(files.current().expect("readable").is_none());
         let mut names = Vec::new();
         for name in ["a", "b"] {

@@ -78,6 +78,14 @@ pub struct CrashLoopBackOff {
     pub max_container_restart_period: Option<GoDuration>,
 }
 
+/// How long pods from this priority on have to end when the node shuts down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ShutdownGrace {
+    pub priority: i32,
+    pub shutdown_grace_period_seconds: u64,
+}
+
 macro_rules! configuration {
     (used { $($(#[$attr:meta])* $name:ident: $type:ty,)* } kept { $($key:literal => $kept:ident,)* }) => {
         /// The file as it is written. Ask the methods for values with defaults.
@@ -86,6 +94,8 @@ macro_rules! configuration {
         pub struct KubeletConfiguration {
             $($(#[$attr])* pub $name: $type,)*
             $(#[serde(rename = $key)] pub $kept: Option<Value>,)*
+            /// All of it, as it was written.
+            #[serde(skip)] pub written: Value,
         }
     };
 }
@@ -147,6 +157,18 @@ configuration! {
         serialize_image_pulls: Option<bool>,
         max_parallel_image_pulls: Option<u32>,
         eviction_hard: Option<BTreeMap<String, String>>,
+        eviction_soft: BTreeMap<String, String>,
+        eviction_soft_grace_period: BTreeMap<String, GoDuration>,
+        eviction_pressure_transition_period: GoDuration,
+        /// Seconds.
+        eviction_max_pod_grace_period: u32,
+        eviction_minimum_reclaim: BTreeMap<String, String>,
+        merge_default_eviction_settings: Option<bool>,
+        enforce_node_allocatable: Option<Vec<String>>,
+        local_storage_capacity_isolation: Option<bool>,
+        shutdown_grace_period: GoDuration,
+        shutdown_grace_period_critical_pods: GoDuration,
+        shutdown_grace_period_by_pod_priority: Vec<ShutdownGrace>,
         fail_swap_on: Option<bool>,
         container_log_max_size: Option<String>,
         container_log_max_files: Option<u32>,
@@ -196,12 +218,6 @@ configuration! {
         "contentType" => content_type,
         "kubeAPIQPS" => kube_api_qps,
         "kubeAPIBurst" => kube_api_burst,
-        "evictionSoft" => eviction_soft,
-        "evictionSoftGracePeriod" => eviction_soft_grace_period,
-        "evictionPressureTransitionPeriod" => eviction_pressure_transition_period,
-        "evictionMaxPodGracePeriod" => eviction_max_pod_grace_period,
-        "evictionMinimumReclaim" => eviction_minimum_reclaim,
-        "mergeDefaultEvictionSettings" => merge_default_eviction_settings,
         "podsPerCore" => pods_per_core,
         "enableControllerAttachDetach" => enable_controller_attach_detach,
         "protectKernelDefaults" => protect_kernel_defaults,
@@ -216,22 +232,17 @@ configuration! {
         "showHiddenMetricsForVersion" => show_hidden_metrics_for_version,
         "systemReservedCgroup" => system_reserved_cgroup,
         "kubeReservedCgroup" => kube_reserved_cgroup,
-        "enforceNodeAllocatable" => enforce_node_allocatable,
         "volumePluginDir" => volume_plugin_dir,
         "kernelMemcgNotification" => kernel_memcg_notification,
         "logging" => logging,
         "enableSystemLogHandler" => enable_system_log_handler,
         "enableSystemLogQuery" => enable_system_log_query,
-        "shutdownGracePeriod" => shutdown_grace_period,
-        "shutdownGracePeriodCriticalPods" => shutdown_grace_period_critical_pods,
-        "shutdownGracePeriodByPodPriority" => shutdown_grace_period_by_pod_priority,
         "reservedMemory" => reserved_memory,
         "enableProfilingHandler" => enable_profiling_handler,
         "enableDebugFlagsHandler" => enable_debug_flags_handler,
         "memoryThrottlingFactor" => memory_throttling_factor,
         "memoryReservationPolicy" => memory_reservation_policy,
         "tracing" => tracing,
-        "localStorageCapacityIsolation" => local_storage_capacity_isolation,
         "imageServiceEndpoint" => image_service_endpoint,
         "userNamespaces" => user_namespaces,
     }
@@ -300,26 +311,9 @@ impl KubeletConfiguration {
     pub fn pod_limit(&self) -> u32 {
         self.max_pods.filter(|pods| *pods > 0).unwrap_or(110)
     }
-
-    /// Hard eviction thresholds; a set one replaces the default set as a whole.
-    #[must_use]
-    pub fn hard_eviction(&self) -> BTreeMap<String, String> {
-        self.eviction_hard.clone().unwrap_or_else(|| {
-            [
-                ("memory.available", "100Mi"),
-                ("nodefs.available", "10%"),
-                ("nodefs.inodesFree", "5%"),
-                ("imagefs.available", "15%"),
-                ("imagefs.inodesFree", "5%"),
-            ]
-            .into_iter()
-            .map(|(signal, value)| (signal.to_owned(), value.to_owned()))
-            .collect()
-        })
-    }
 }
 
-fn or(value: GoDuration, default_seconds: u64) -> Duration {
+pub(super) fn or(value: GoDuration, default_seconds: u64) -> Duration {
     if value.0.is_zero() { Duration::from_secs(default_seconds) } else { value.0 }
 }
 
@@ -346,17 +340,18 @@ pub fn load(path: Option<&Path>, drop_ins: Option<&Path>) -> Result<KubeletConfi
     let text = read(path)?;
     // The strict reading of the text itself gives the place of a mistake.
     let mut config: KubeletConfiguration = parse(path, &text)?;
+    let mut merged: Value = parse(path, &text)?;
     if let Some(directory) = drop_ins {
-        let mut merged: Value = parse(path, &text)?;
         for file in drop_in_files(directory)? {
             let text = read(&file)?;
             let _: KubeletConfiguration = parse(&file, &text)?;
             merge(&mut merged, parse(&file, &text)?);
         }
-        config = serde_json::from_value(merged)
+        config = serde_json::from_value(merged.clone())
             .map_err(|error| ConfigError::Parse { path: directory.to_owned(), message: error.to_string() })?;
     }
     validate(path, &config)?;
+    config.written = merged;
     Ok(config)
 }
 
@@ -412,14 +407,17 @@ fn validate(path: &Path, config: &KubeletConfiguration) -> Result<(), ConfigErro
             format!("{} must be below the high threshold {}", limits.low, limits.high),
         );
     }
-    Ok(())
+    if let Err(error) = config.eviction() {
+        return invalid(error.field, error.message);
+    }
+    super::pressure::validate_shutdown(config).or_else(|(field, message)| invalid(field, message))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn load_text(text: &str) -> Result<KubeletConfiguration, ConfigError> {
+    pub(in crate::config) fn load_text(text: &str) -> Result<KubeletConfiguration, ConfigError> {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("config.yaml");
         std::fs::write(&path, text).expect("write");

@@ -46,15 +46,15 @@ pub struct Limits {
 /// Knows where this host's hierarchies are. Its methods block for microseconds, with systemd for milliseconds.
 #[derive(Debug, Clone)]
 pub struct CgroupManager {
-    settings: CgroupSettings,
-    hierarchies: Vec<Hierarchy>,
+    pub(super) settings: CgroupSettings,
+    pub(super) hierarchies: Vec<Hierarchy>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Hierarchy {
+pub(super) struct Hierarchy {
     mount_point: PathBuf,
     /// `None` is the unified hierarchy (v2).
-    controllers: Option<BTreeSet<String>>,
+    pub(super) controllers: Option<BTreeSet<String>>,
 }
 
 impl CgroupManager {
@@ -189,7 +189,13 @@ pub fn pod_cgroup_limits(pod: &Pod, settings: &CgroupSettings) -> Limits {
 }
 
 impl Hierarchy {
-    fn join(&self, path: &str) -> PathBuf {
+    #[cfg(test)]
+    pub(super) fn new(mount_point: &Path, controllers: Option<&str>) -> Self {
+        let controllers = controllers.map(|names| names.split(',').map(str::to_owned).collect());
+        Self { mount_point: mount_point.to_owned(), controllers }
+    }
+
+    pub(super) fn join(&self, path: &str) -> PathBuf {
         self.mount_point.join(path.trim_start_matches('/'))
     }
 

@@ -1,7 +1,7 @@
 //! Puts the descriptions of sandbox and container together.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
@@ -83,7 +83,13 @@ pub fn port_mappings(pod: &Pod) -> Vec<PortMapping> {
 /// `LOG-ROOT/NAMESPACE_NAME_UID`
 #[must_use]
 pub fn pod_log_dir(ctx: &SpecContext, pod: &Pod) -> PathBuf {
-    ctx.log_root.join(format!("{}_{}_{}", namespace(pod), name(pod), uid(pod)))
+    pod_log_dir_in(&ctx.log_root, pod)
+}
+
+/// The pod's directory below `log_root`.
+#[must_use]
+pub fn pod_log_dir_in(log_root: &Path, pod: &Pod) -> PathBuf {
+    log_root.join(format!("{}_{}_{}", namespace(pod), name(pod), uid(pod)))
 }
 
 /// Describes one instance of a container: everything it refers to is looked up, its files are made.

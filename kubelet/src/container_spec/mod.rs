@@ -4,6 +4,7 @@ pub mod annotations;
 mod blocking;
 mod cgroup;
 mod cgroup_manager;
+mod cgroup_usage;
 mod config;
 mod container_ref;
 mod context;
@@ -29,7 +30,10 @@ pub(crate) mod tests_support;
 pub(crate) use blocking::blocking;
 pub use cgroup::{CgroupDriver, CgroupSettings, may_lower_oom_score};
 pub use cgroup_manager::{CgroupError, CgroupManager, Limits, pod_cgroup_limits, weight};
-pub use config::{container_config, pod_log_dir, pod_ref, port_mappings, runtime_handler, sandbox_config};
+pub use cgroup_usage::PodGroupUsage;
+pub use config::{
+    container_config, pod_log_dir, pod_log_dir_in, pod_ref, port_mappings, runtime_handler, sandbox_config,
+};
 pub use container_ref::{ContainerRef, all_containers, find_container};
 pub use context::{NodeAmounts, NodeInfo, SpecContext, is_alone, is_host_network, is_static, name, namespace, uid};
 pub use environment::{environment, literal_environment, needs_pod_ip};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error_chain::chain;
-use crate::pod::PodStore;
 use crate::pod::actions::is_running;
+use crate::pod::{PodStore, facts};
 use crate::runtime::{ContainerKind, ContainerState, PodRef, PodRuntime, RuntimeContainer, RuntimePod, RuntimeSandbox};
 
 /// How often the engine is swept.
@@ -24,6 +24,36 @@ pub async fn run(runtime: Arc<dyn PodRuntime>, store: PodStore) {
                 }
             }
             Err(error) => tracing::debug!(error = chain(&error), "cannot list pods for garbage collection"),
+        }
+    }
+}
+
+/// Also the last dead containers of pods that have run to their end: disk is short.
+pub async fn remove_dead(runtime: &dyn PodRuntime, store: &PodStore) {
+    let pods = match runtime.list_pods().await {
+        Ok(pods) => pods,
+        Err(error) => return tracing::warn!(error = chain(&error), "cannot list pods to reclaim disk"),
+    };
+    for pod in pods.iter().filter(|pod| store.get(&pod.pod.uid).is_some()) {
+        let status = store.status_ref(&pod.pod.uid);
+        if status.is_some_and(|status| status.phase.as_deref().is_some_and(facts::is_terminal_phase)) {
+            remove_stopped(runtime, pod).await;
+        } else {
+            sweep(runtime, pod).await;
+        }
+    }
+}
+
+/// Everything of a pod that does not run.
+async fn remove_stopped(runtime: &dyn PodRuntime, pod: &RuntimePod) {
+    for container in pod.containers.iter().filter(|container| !is_running(container)) {
+        if let Err(error) = runtime.remove_container(&container.id).await {
+            tracing::debug!(container = container.name, error = chain(&error), "container of an ended pod stays");
+        }
+    }
+    for sandbox in pod.sandboxes.iter().filter(|sandbox| !sandbox.ready) {
+        if let Err(error) = runtime.remove_sandbox(&sandbox.id).await {
+            tracing::debug!(sandbox = sandbox.id.0, error = chain(&error), "sandbox of an ended pod stays");
         }
     }
 }
@@ -67,18 +97,7 @@ fn surplus_sandboxes(pod: &RuntimePod) -> Vec<&RuntimeSandbox> {
 /// Removes everything of a pod that is gone, its log directory included.
 pub async fn remove_pod(runtime: &dyn PodRuntime, pod: &PodRef, log_root: &Path) {
     match runtime.pod(&pod.uid).await {
-        Ok(found) => {
-            for container in found.containers.iter().filter(|container| !is_running(container)) {
-                if let Err(error) = runtime.remove_container(&container.id).await {
-                    tracing::debug!(container = container.name, error = chain(&error), "container of a gone pod stays");
-                }
-            }
-            for sandbox in found.sandboxes.iter().filter(|sandbox| !sandbox.ready) {
-                if let Err(error) = runtime.remove_sandbox(&sandbox.id).await {
-                    tracing::debug!(sandbox = sandbox.id.0, error = chain(&error), "sandbox of a gone pod stays");
-                }
-            }
-        }
+        Ok(found) => remove_stopped(runtime, &found).await,
         Err(error) => tracing::debug!(pod = pod.name, error = chain(&error), "cannot look at gone pod"),
     }
     let logs = log_root.join(format!("{}_{}_{}", pod.namespace, pod.name, pod.uid));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::config::Limits;
@@ -29,7 +30,12 @@ pub struct ImageCollector {
     pub pause_image: String,
     pub events: EventRecorder,
     pub node: String,
+    pub seen: Mutex<SeenImages>,
 }
+
+/// What is known of the images' past.
+#[derive(Debug, Default)]
+pub struct SeenImages(HashMap<String, Seen>);
 
 /// When an image was first seen and last used.
 #[derive(Debug, Clone, Copy)]
@@ -40,17 +46,47 @@ struct Seen {
 
 impl ImageCollector {
     /// Works for ever.
-    pub async fn run(self) {
-        let mut seen = HashMap::new();
+    pub async fn run(self: Arc<Self>) {
         loop {
-            if let Err(error) = self.collect(&mut seen).await {
+            if let Err(error) = self.collect().await {
                 tracing::debug!(error = chain(&error), "image garbage collection failed");
             }
             tokio::time::sleep(PERIOD).await;
         }
     }
 
-    async fn collect(&self, seen: &mut HashMap<String, Seen>) -> Result<(), RuntimeError> {
+    /// Down to the low threshold, if the high one is reached.
+    async fn collect(&self) -> Result<(), RuntimeError> {
+        let mut seen = self.seen.lock().await;
+        let (images, used) = self.look(&mut seen.0).await?;
+        let Some(disk) = machine::disk(&self.directory) else { return Ok(()) };
+        let Some(excess) = excess(disk.total, disk.available, self.limits) else { return Ok(()) };
+        let freed = self.free(excess, &images, &used, &seen.0).await;
+        if freed < excess {
+            let message = format!(
+                "Failed to garbage collect required amount of images. Attempted to free {excess} bytes, but only found {freed} bytes eligible to free."
+            );
+            self.events.event(&node_reference(&self.node, None), EventType::Warning, "FreeDiskSpaceFailed", message);
+        }
+        Ok(())
+    }
+
+    /// All images that nobody uses and that are old enough: the node is short of disk.
+    pub async fn remove_unused(&self) {
+        let mut seen = self.seen.lock().await;
+        match self.look(&mut seen.0).await {
+            Ok((images, used)) => {
+                self.free(u64::MAX, &images, &used, &seen.0).await;
+            }
+            Err(error) => tracing::warn!(error = chain(&error), "cannot list images to reclaim disk"),
+        }
+    }
+
+    /// All images, and the IDs of those in use. Notes when which was there and used.
+    async fn look(
+        &self,
+        seen: &mut HashMap<String, Seen>,
+    ) -> Result<(Vec<RuntimeImage>, HashSet<String>), RuntimeError> {
         let images = self.runtime.images().await?;
         let used: HashSet<String> = self
             .runtime
@@ -69,10 +105,19 @@ impl ImageCollector {
                 entry.used = now;
             }
         }
-        let Some(disk) = machine::disk(&self.directory) else { return Ok(()) };
-        let Some(excess) = excess(disk.total, disk.available, self.limits) else { return Ok(()) };
+        Ok((images, used))
+    }
+
+    /// Removes until `excess` bytes are freed; returns how many were.
+    async fn free(
+        &self,
+        excess: u64,
+        images: &[RuntimeImage],
+        used: &HashSet<String>,
+        seen: &HashMap<String, Seen>,
+    ) -> u64 {
         let mut freed = 0;
-        for image in candidates(&images, &used, &self.pause_image, seen, now, self.limits.minimum_age) {
+        for image in candidates(images, used, &self.pause_image, seen, Instant::now(), self.limits.minimum_age) {
             if freed >= excess {
                 break;
             }
@@ -82,13 +127,7 @@ impl ImageCollector {
                 Err(error) => tracing::debug!(image = image.id, error = chain(&error), "image stays"),
             }
         }
-        if freed < excess {
-            let message = format!(
-                "Failed to garbage collect required amount of images. Attempted to free {excess} bytes, but only found {freed} bytes eligible to free."
-            );
-            self.events.event(&node_reference(&self.node, None), EventType::Warning, "FreeDiskSpaceFailed", message);
-        }
-        Ok(())
+        freed
     }
 }
 

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::eviction::Pressure;
+
 /// What the conditions are made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
@@ -11,9 +13,9 @@ pub struct Health {
     pub network: Option<String>,
     /// Why the container engine does not answer; `None` when it does.
     pub runtime: Option<String>,
-    pub memory_pressure: bool,
-    pub disk_pressure: bool,
-    pub pid_pressure: bool,
+    pub pressure: Pressure,
+    /// The node goes down, and its pods with it.
+    pub shutting_down: bool,
 }
 
 impl Health {
@@ -26,7 +28,8 @@ impl Health {
                 "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:docker: network plugin is not ready: {cause}"
             )
         });
-        let causes: Vec<String> = runtime.into_iter().chain(network).collect();
+        let shutdown = self.shutting_down.then(|| "node is shutting down".to_owned());
+        let causes: Vec<String> = runtime.into_iter().chain(network).chain(shutdown).collect();
         match causes.len() {
             0 => None,
             1 => causes.into_iter().next(),
@@ -46,19 +49,19 @@ pub fn conditions(health: &Health, old: &[NodeCondition], now: Timestamp) -> Vec
     let list = [
         pressure(
             "MemoryPressure",
-            health.memory_pressure,
+            health.pressure.memory,
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
         pressure(
             "DiskPressure",
-            health.disk_pressure,
+            health.pressure.disk,
             ("KubeletHasDiskPressure", "kubelet has disk pressure"),
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         pressure(
             "PIDPressure",
-            health.pid_pressure,
+            health.pressure.pid,
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),
@@ -129,6 +132,12 @@ mod tests {
         assert_eq!(ready.last_heartbeat_time, Some(Time(at(5))));
         let third = conditions(&Health { runtime: Some("gone".into()), ..Health::default() }, &second, at(9));
         assert_eq!(third.last().and_then(|ready| ready.last_transition_time.clone()), Some(Time(at(9))));
+    }
+
+    #[test]
+    fn a_node_that_goes_down_says_so() {
+        let health = Health { shutting_down: true, ..Health::default() };
+        assert_eq!(health.not_ready().as_deref(), Some("node is shutting down"));
     }
 
     #[test]

@@ -60,10 +60,32 @@ impl Machine {
     }
 }
 
-/// Memory that new processes could get, in bytes.
+/// Memory of the whole machine, in bytes. Source of the arithmetic: cAdvisor's root container on cgroup v2, which is what
+/// upstream evicts by; the files of a v1 root group leave out the kernel's share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub total: u64,
+    pub usage: u64,
+    /// Without files that nobody has looked at for a while.
+    pub working_set: u64,
+    pub anonymous: u64,
+}
+
+/// Memory now.
 #[must_use]
-pub fn available_memory() -> Option<u64> {
-    procfs::Meminfo::current().ok()?.mem_available
+pub fn memory() -> Option<Memory> {
+    let memory = procfs::Meminfo::current().ok()?;
+    Some(memory_of(&memory))
+}
+
+fn memory_of(memory: &procfs::Meminfo) -> Memory {
+    let usage = memory.mem_total.saturating_sub(memory.mem_free);
+    Memory {
+        total: memory.mem_total,
+        usage,
+        working_set: usage.saturating_sub(memory.inactive_file.unwrap_or(0)),
+        anonymous: memory.anon_pages.unwrap_or(0),
+    }
 }
 
 /// The size of the file system that holds `path`.
@@ -121,6 +143,34 @@ mod tests {
             "Debian GNU/Linux 12 (bookworm)"
         );
         assert_eq!(os_image(""), "Linux");
+    }
+
+    #[test]
+    fn inactive_files_are_no_use_of_memory() {
+        use procfs::FromRead as _;
+        let zero = [
+            "Buffers",
+            "Cached",
+            "SwapCached",
+            "Active",
+            "Inactive",
+            "SwapTotal",
+            "SwapFree",
+            "Dirty",
+            "Writeback",
+            "Mapped",
+            "Slab",
+            "Committed_AS",
+            "VmallocTotal",
+            "VmallocUsed",
+            "VmallocChunk",
+        ]
+        .map(|name| format!("{name}: 0 kB\n"))
+        .concat();
+        let text = format!("MemTotal: 1000 kB\nMemFree: 400 kB\nInactive(file): 100 kB\nAnonPages: 50 kB\n{zero}");
+        let memory = memory_of(&procfs::Meminfo::from_read(text.as_bytes()).expect("figures"));
+        assert_eq!((memory.usage, memory.working_set), (600 * 1024, 500 * 1024));
+        assert_eq!((memory.total, memory.anonymous), (1000 * 1024, 50 * 1024));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Keeps the Node object true: registers it as soon as the API server answers, then patches its status when something
 //! changed, at once for what matters, and now and then as a sign of life. Owns the last stored Node object.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use tokio::time::Instant;
 
 use super::conditions::{Health, change_event};
 use super::lease;
-use super::machine;
 use super::registration::{Registration, register};
 use super::status::{NodeFacts, node_status, status_patch};
 use crate::certs::ApiClient;
 use crate::certs::client::is_connection_error;
-use crate::config::{KubeletConfiguration, signal_bytes};
+use crate::config::KubeletConfiguration;
 use crate::events::{EventRecorder, EventType, node_reference};
+use crate::eviction::Pressure;
 use crate::network::cni::Cni;
 use crate::pod::facts;
 use crate::runtime::{PodRuntime, RuntimeImage};
@@ -32,6 +31,7 @@ const FAILED_MAX: Duration = Duration::from_secs(7);
 const RUNTIME_SILENCE: Duration = Duration::from_secs(30);
 /// How often the list of images is read again.
 const IMAGES: Duration = Duration::from_secs(60);
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 const PATCH_TRIES: usize = 5;
 
 /// Why the engine does not answer, and since when.
@@ -48,8 +48,9 @@ pub struct NodeManager {
     pub network: Arc<Cni>,
     pub runtime_down: watch::Receiver<RuntimeDown>,
     pub events: EventRecorder,
-    /// Directories whose file systems must not fill up: the kubelet's and the engine's.
-    pub root_dir: PathBuf,
+    /// Decided by the eviction manager.
+    pub pressure: watch::Receiver<Pressure>,
+    pub shutting_down: watch::Receiver<bool>,
     /// Tells the stored Node object to admission and mirror pods.
     pub node: watch::Sender<Option<Arc<Node>>>,
 }
@@ -68,6 +69,7 @@ impl NodeManager {
 
         let mut network = self.network.ready_changed();
         let mut runtime_down = self.runtime_down.clone();
+        let (mut pressure, mut shutting_down) = (self.pressure.clone(), self.shutting_down.clone());
         let mut reported = Instant::now() - self.config.node_report_period();
         let mut wait = Duration::ZERO;
         loop {
@@ -76,13 +78,16 @@ impl NodeManager {
                     () = tokio::time::sleep(wait) => {}
                     _ = network.changed() => {}
                     _ = runtime_down.changed() => {}
+                    Ok(()) = pressure.changed() => {}
+                    Ok(()) = shutting_down.changed() => {}
                 }
             }
-            if images_read.elapsed() > IMAGES
-                && let Ok(list) = self.runtime.images().await
-            {
-                images = list;
-                images_read = Instant::now();
+            if images_read.elapsed() > IMAGES && self.runtime_down.borrow().is_none() {
+                // An engine that hangs must not keep the node from saying so.
+                if let Ok(Ok(list)) = tokio::time::timeout(ENGINE_PATIENCE, self.runtime.images()).await {
+                    images = list;
+                    images_read = Instant::now();
+                }
             }
             let heartbeat = reported.elapsed() >= self.config.node_report_period();
             wait = match self.update(&mut node, &images, heartbeat).await {
@@ -173,18 +178,6 @@ impl NodeManager {
     }
 
     fn health(&self) -> Health {
-        let thresholds = self.config.hard_eviction();
-        let below = |signal: &str, available: Option<u64>, total: u64| {
-            let threshold = thresholds.get(signal).and_then(|threshold| signal_bytes(threshold, total));
-            matches!((available, threshold), (Some(available), Some(threshold)) if available < threshold)
-        };
-        let disks = [Some(&self.root_dir), self.facts.runtime.as_ref().map(|runtime| &runtime.root_dir)];
-        let disk_pressure = disks.into_iter().zip(["nodefs", "imagefs"]).any(|(path, name)| {
-            path.and_then(|path| machine::disk(path)).is_some_and(|disk| {
-                below(&format!("{name}.available"), Some(disk.available), disk.total)
-                    || (disk.inodes > 0 && below(&format!("{name}.inodesFree"), Some(disk.inodes_free), disk.inodes))
-            })
-        });
         Health {
             network: self.network.status().err().map(|cause| cause.to_string()),
             runtime: self
@@ -193,9 +186,8 @@ impl NodeManager {
                 .as_ref()
                 .filter(|(_, since)| since.elapsed() > RUNTIME_SILENCE)
                 .map(|(cause, _)| cause.clone()),
-            memory_pressure: below("memory.available", machine::available_memory(), self.facts.machine.memory),
-            disk_pressure,
-            pid_pressure: false,
+            pressure: *self.pressure.borrow(),
+            shutting_down: *self.shutting_down.borrow(),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod capacity;
 pub mod conditions;
+pub mod engine;
 pub mod healthz;
 pub mod lease;
 pub mod machine;

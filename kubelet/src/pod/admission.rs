@@ -11,7 +11,7 @@ use crate::status::pod_status::Verdict;
 /// Decides about `pod`, given the pods that run or will run here.
 pub fn admit(pod: &Pod, others: &[&Pod], node: &Node, max_pods: usize) -> Result<(), Verdict> {
     let reject = |reason: &str, message: String| {
-        Err(Verdict { reason: reason.to_owned(), message: format!("Pod was rejected: {message}") })
+        Err(Verdict { reason: reason.to_owned(), message: format!("Pod was rejected: {message}"), disruption: false })
     };
     let Some(spec) = &pod.spec else { return reject("UnexpectedAdmissionError", "pod has no spec".to_owned()) };
     if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
@@ -26,7 +26,8 @@ pub fn admit(pod: &Pod, others: &[&Pod], node: &Node, max_pods: usize) -> Result
     }
     if facts::is_static(pod) {
         // It was put here by name; only what it shares with others is checked.
-        return ports_free(pod, others).map_err(|message| Verdict { reason: "NodePorts".to_owned(), message });
+        let reason = "NodePorts".to_owned();
+        return ports_free(pod, others).map_err(|message| Verdict { reason, message, disruption: false });
     }
     if !matches_node(pod, node) {
         return reject(

@@ -112,10 +112,12 @@ pub fn grace_period(pod: &Pod) -> Duration {
     Duration::from_secs(u64::try_from(seconds.max(1)).unwrap_or(1))
 }
 
+/// Priority from which on a pod belongs to the system.
+pub const SYSTEM_CRITICAL: i32 = 2_000_000_000;
+
 /// Static, mirror or system-priority pods: admitted even when resources are short, and never evicted.
 #[must_use]
 pub fn is_critical(pod: &Pod) -> bool {
-    const SYSTEM_CRITICAL: i32 = 2_000_000_000;
     is_static(pod)
         || is_mirror(pod)
         || pod.spec.as_ref().and_then(|spec| spec.priority).is_some_and(|priority| priority >= SYSTEM_CRITICAL)

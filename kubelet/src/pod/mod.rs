@@ -5,6 +5,7 @@ pub mod admission;
 pub mod allocation;
 pub mod backoff;
 pub mod context;
+pub mod end;
 pub mod facts;
 pub mod image_volumes;
 pub mod images;

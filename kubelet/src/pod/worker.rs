@@ -130,6 +130,7 @@ impl Worker {
                 let verdict = Verdict {
                     reason: "DeadlineExceeded".to_owned(),
                     message: "Pod was active on the node longer than the specified deadline".to_owned(),
+                    disruption: false,
                 };
                 return End { grace: facts::grace_period(&order.pod), verdict: Some(verdict) };
             }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, Probe};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
+use super::counts::{Counters, ProbeCount};
 use super::results::{Found, Key, ProbeKind, ProbeResults, ResultStore};
 use super::worker::{Running, Target, Worker};
 use crate::container_spec::{ContainerRef, all_containers, uid};
@@ -34,6 +35,8 @@ pub struct ProbeManager {
 
 struct Handle {
     target: watch::Sender<Target>,
+    pod: Arc<Pod>,
+    counters: Arc<Counters>,
     task: AbortHandle,
 }
 
@@ -86,6 +89,7 @@ impl ProbeManager {
                 let startup = if kind == ProbeKind::Startup { None } else { self.results.receiver(&gate) };
                 self.results.insert(key.clone(), receiver);
                 let (sender, receiver) = watch::channel(target);
+                let counters = Arc::new(Counters::default());
                 let worker = Worker {
                     runtime: Arc::clone(&self.runtime),
                     pod: Arc::clone(pod),
@@ -97,9 +101,10 @@ impl ProbeManager {
                     startup,
                     updates: self.updates.clone(),
                     events: Arc::clone(&self.events),
+                    counters: Arc::clone(&counters),
                 };
                 let task = tokio::spawn(worker.run()).abort_handle();
-                workers.insert(key, Handle { target: sender, task });
+                workers.insert(key, Handle { target: sender, pod: Arc::clone(pod), counters, task });
             }
         }
     }
@@ -115,6 +120,35 @@ impl ProbeManager {
     #[must_use]
     pub fn results(&self, uid: &str, container: &str, id: &ContainerId) -> ProbeResults {
         self.results.results(uid, container, id)
+    }
+
+    /// How often everything is and was probed, sorted.
+    #[must_use]
+    pub fn counts(&self) -> Vec<ProbeCount> {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<ProbeCount> = workers
+            .iter()
+            .map(|(key, handle)| {
+                let (successful, failed, unknown, buckets, sum) = handle.counters.read();
+                ProbeCount {
+                    kind: key.kind,
+                    container: key.container.clone(),
+                    pod: handle.pod.metadata.name.clone().unwrap_or_default(),
+                    namespace: handle.pod.metadata.namespace.clone().unwrap_or_default(),
+                    uid: key.uid.clone(),
+                    successful,
+                    failed,
+                    unknown,
+                    buckets,
+                    sum,
+                }
+            })
+            .collect();
+        drop(workers);
+        list.sort_by(|a, b| {
+            (&a.namespace, &a.pod, &a.container, a.kind).cmp(&(&b.namespace, &b.pod, &b.container, b.kind))
+        });
+        list
     }
 
     /// Pods whose results have changed: sync them. `Lagged` means: sync all.

@@ -2,6 +2,7 @@
 //! read by the status and by the pod's worker.
 
 mod check;
+mod counts;
 mod grpc;
 mod http;
 mod manager;
@@ -14,6 +15,7 @@ mod tls;
 mod worker;
 
 pub use check::{Outcome, USER_AGENT, check_once};
+pub use counts::{BUCKETS, ProbeCount};
 pub use http::{HttpError, HttpReply, HttpRequest, http_get};
 pub use manager::{ProbeEvents, ProbeManager, ProbeUpdate};
 pub use results::{ProbeKind, ProbeResults, Verdict};

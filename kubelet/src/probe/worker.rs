@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::check::{Outcome, check_once};
+use super::counts::Counters;
 use super::manager::{ProbeEvents, ProbeUpdate};
 use super::results::{Found, ProbeKind, Verdict};
 use super::threshold::Threshold;
@@ -54,6 +55,7 @@ pub(super) struct Worker {
     pub startup: Option<watch::Receiver<Found>>,
     pub updates: broadcast::Sender<ProbeUpdate>,
     pub events: ProbeEvents,
+    pub counters: Arc<Counters>,
 }
 
 impl Worker {
@@ -97,7 +99,12 @@ impl Worker {
         let mut schedule = Schedule::new(period, self.quick_delay(inherited));
         loop {
             let regular = schedule.is_regular();
-            if let Some(success) = self.execute(&running.id, regular).await
+            let started = Instant::now();
+            let result = self.execute(&running.id, regular).await;
+            if regular || result == Some(true) {
+                self.counters.note(result, started.elapsed());
+            }
+            if let Some(success) = result
                 && (success || regular)
             {
                 if success {

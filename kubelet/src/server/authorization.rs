@@ -98,7 +98,7 @@ fn lifetime(allowed: bool) -> Duration {
 
 fn verb(method: &Method) -> &'static str {
     match *method {
-        Method::GET | Method::HEAD => "get",
+        Method::GET => "get",
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
@@ -109,7 +109,7 @@ fn verb(method: &Method) -> &'static str {
 
 /// KEP-2862 (fine-grained authorization): the special subresource first, then `proxy` where it was the rule before.
 fn subresources(path: &str) -> &'static [&'static str] {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
     match first {
         "stats" => &["stats"],
         "metrics" => &["metrics"],
@@ -133,6 +133,14 @@ mod tests {
         for (path, expected) in [
             ("/stats/summary", &["stats"][..]),
             ("/metrics/resource", &["metrics"]),
+            ("/metrics/probes", &["metrics"]),
+            ("/logs/", &["log"]),
+            ("/logs/pods/a", &["log"]),
+            ("/healthz/ping", &["healthz", "proxy"]),
+            ("/configz", &["configz", "proxy"]),
+            ("/runningpods/", &["pods", "proxy"]),
+            ("/metricsx", &["proxy"]),
+            ("//metrics", &["proxy"]),
             ("/pods", &["pods", "proxy"]),
             ("/exec/ns/pod/c", &["proxy"]),
             ("/containerLogs/ns/pod/c", &["proxy"]),
@@ -146,6 +154,6 @@ mod tests {
     fn methods_map_to_verbs() {
         assert_eq!(verb(&Method::POST), "create");
         assert_eq!(verb(&Method::GET), "get");
-        assert_eq!(verb(&Method::OPTIONS), "");
+        assert_eq!((verb(&Method::OPTIONS), verb(&Method::HEAD)), ("", ""), "as upstream has it");
     }
 }

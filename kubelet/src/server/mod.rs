@@ -6,6 +6,7 @@ mod authentication;
 mod authorization;
 mod error;
 mod exec;
+mod files;
 mod listener;
 mod logs;
 mod lookup;

@@ -12,7 +12,7 @@ use axum::{Extension, Router};
 use super::authentication::Identity;
 use super::error::HttpError;
 use super::state::ServerState;
-use super::{exec, logs, metrics, pods, port_forward, stats};
+use super::{exec, files, logs, metrics, pods, port_forward, stats};
 
 /// The whole HTTP surface.
 pub fn router(state: Arc<ServerState>) -> Router {
@@ -24,6 +24,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .route("/metrics", get(metrics::kubelet))
         .route("/metrics/resource", get(metrics::resource))
         .route("/metrics/cadvisor", get(metrics::cadvisor))
+        .route("/metrics/probes", get(metrics::probes))
         .route("/stats/summary", get(stats::summary));
     router = if state.options.debugging_handlers {
         router
@@ -40,6 +41,12 @@ pub fn router(state: Arc<ServerState>) -> Router {
         ["/runningpods/", "/containerLogs/{*rest}", "/exec/{*rest}", "/attach/{*rest}", "/portForward/{*rest}"]
             .into_iter()
             .fold(router, |router, path| router.route(path, any(disabled)))
+    };
+    router = if state.options.debugging_handlers && state.options.system_logs {
+        router.route("/logs/", get(files::root)).route("/logs/{*path}", get(files::file))
+    } else {
+        let disabled = || async { (StatusCode::METHOD_NOT_ALLOWED, "logs endpoint is disabled.") };
+        router.route("/logs/", any(disabled)).route("/logs/{*path}", any(disabled))
     };
     router.layer(from_fn_with_state(Arc::clone(&state), guard)).with_state(state)
 }

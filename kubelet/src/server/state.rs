@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::certs::client::ApiClient;
 use crate::pod::store::PodStore;
+use crate::probe::ProbeManager;
 use crate::runtime::PodRuntime;
 
 use super::authentication::Authenticator;
@@ -26,6 +27,8 @@ pub struct ServerOptions {
     pub node_name: String,
     /// `/var/lib/kubelet`, whose file system is the node's.
     pub root_dir: PathBuf,
+    /// Where the engine keeps its containers, and so their logs.
+    pub engine_dir: PathBuf,
     /// When this kubelet started.
     pub started_at: jiff::Timestamp,
     /// Requests with a client certificate signed by one of these CAs are that user's.
@@ -34,6 +37,8 @@ pub struct ServerOptions {
     /// Ask the API server who a bearer token belongs to.
     pub token_webhook: bool,
     pub authorization: AuthorizationMode,
+    /// `enableSystemLogHandler`.
+    pub system_logs: bool,
     /// `enableDebuggingHandlers`.
     pub debugging_handlers: bool,
     /// What `/configz` shows.
@@ -44,6 +49,7 @@ pub struct ServerOptions {
 pub struct ServerState {
     pub store: PodStore,
     pub runtime: Arc<dyn PodRuntime>,
+    pub probes: Arc<ProbeManager>,
     pub options: ServerOptions,
     pub(super) rates: Rates,
     pub(super) authenticator: Authenticator,
@@ -53,9 +59,15 @@ pub struct ServerState {
 impl ServerState {
     /// `api` is asked about tokens and permissions; without it only what needs no asking is let in.
     #[must_use]
-    pub fn new(store: PodStore, runtime: Arc<dyn PodRuntime>, api: Option<ApiClient>, options: ServerOptions) -> Self {
+    pub fn new(
+        store: PodStore,
+        runtime: Arc<dyn PodRuntime>,
+        probes: Arc<ProbeManager>,
+        api: Option<ApiClient>,
+        options: ServerOptions,
+    ) -> Self {
         let authenticator = Authenticator::new(api.clone().filter(|_| options.token_webhook), options.anonymous);
         let authorizer = Authorizer::new(api, options.authorization, options.node_name.clone());
-        Self { store, runtime, options, rates: Rates::default(), authenticator, authorizer }
+        Self { store, runtime, probes, options, rates: Rates::default(), authenticator, authorizer }
     }
 }

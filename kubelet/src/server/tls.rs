@@ -11,27 +11,27 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::error::ServerError;
 
-/// The certificate that new connections are served with.
-#[derive(Debug)]
-pub struct ServingCertificate(RwLock<Arc<CertifiedKey>>);
+/// The certificate that new connections are served with. Without one no handshake succeeds.
+#[derive(Debug, Default)]
+pub struct ServingCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
 impl ServingCertificate {
     /// Reads certificate chain and key from PEM; both may stand in one text.
     pub fn new(certificate: &str, key: &str) -> Result<Self, ServerError> {
-        Ok(Self(RwLock::new(Arc::new(certified_key(certificate, key)?))))
+        Ok(Self(RwLock::new(Some(Arc::new(certified_key(certificate, key)?)))))
     }
 
     /// Exchanges the certificate for connections to come.
     pub fn replace(&self, certificate: &str, key: &str) -> Result<(), ServerError> {
         let fresh = Arc::new(certified_key(certificate, key)?);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
         Ok(())
     }
 }
 
 impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

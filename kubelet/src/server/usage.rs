@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::state::ServerState;
+use crate::node::machine::{self, Memory};
 use crate::runtime::{ContainerState, ContainerStats, PodRef, RuntimeContainer};
 
 /// One look at everything.
@@ -83,26 +84,20 @@ pub(super) async fn gather(state: &ServerState) -> (Usage, bool) {
 
 /// The whole machine, as `/proc` has it.
 fn node() -> Option<ContainerStats> {
-    let memory = std::fs::read_to_string("/proc/meminfo").ok()?;
     let processors = std::fs::read_to_string("/proc/stat").ok()?;
-    node_usage(&memory, &processors)
+    node_usage(machine::memory()?, &processors)
 }
 
-fn node_usage(memory: &str, processors: &str) -> Option<ContainerStats> {
-    let kibi = |name: &str| -> Option<u64> {
-        let line = memory.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|value| value * 1024)
-    };
-    let usage = kibi("MemTotal")?.saturating_sub(kibi("MemFree")?);
+fn node_usage(memory: Memory, processors: &str) -> Option<ContainerStats> {
     // user, nice, system, idle, iowait, irq, softirq, steal, in hundredths of a second.
     let ticks: Vec<u64> =
         processors.lines().next()?.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
     let busy: u64 = ticks.iter().enumerate().filter(|(nth, _)| ![3, 4].contains(nth) && *nth < 8).map(|(_, t)| t).sum();
     Some(ContainerStats {
         cpu_usage_nanos: busy * 10_000_000,
-        memory_usage_bytes: usage,
-        memory_working_set_bytes: usage.saturating_sub(kibi("Inactive(file)")?),
-        memory_rss_bytes: kibi("AnonPages")?,
+        memory_usage_bytes: memory.usage,
+        memory_working_set_bytes: memory.working_set,
+        memory_rss_bytes: memory.anonymous,
     })
 }
 
@@ -164,9 +159,9 @@ mod tests {
 
     #[test]
     fn the_node_is_what_proc_says() {
-        let memory = "MemTotal:  1000 kB\nMemFree:  400 kB\nInactive(file):  100 kB\nAnonPages:  50 kB\n";
+        let memory = Memory { total: 1000, usage: 600, working_set: 500, anonymous: 50 };
         let node = node_usage(memory, "cpu  10 1 5 1000 50 2 2 0 7 0\ncpu0 1 1 1\n").expect("figures");
         assert_eq!(node.cpu_usage_nanos, 20 * 10_000_000, "idle, waiting and guests do not count");
-        assert_eq!((node.memory_usage_bytes, node.memory_working_set_bytes), (600 * 1024, 500 * 1024));
+        assert_eq!((node.memory_usage_bytes, node.memory_working_set_bytes), (600, 500));
     }
 }

@@ -50,6 +50,12 @@ pub fn resize(pod: &Pod, pending: Option<&Pending>, in_progress: bool, error: Op
     list
 }
 
+/// The node ended the pod for its own sake (KEP-3329). Not owned: whoever else disrupts a pod sets it, too, and it stays.
+#[must_use]
+pub fn disrupted(pod: &Pod, message: &str) -> PodCondition {
+    condition(pod, "DisruptionTarget", true, Some("TerminationByKubelet"), Some(message.to_owned()))
+}
+
 fn condition(pod: &Pod, type_: &str, status: bool, reason: Option<&str>, message: Option<String>) -> PodCondition {
     PodCondition {
         type_: type_.to_owned(),

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{conditions, containers, phase};
 use crate::container_spec::ContainerRef;
+use crate::pod::actions::is_running;
 use crate::pod::allocation::Pending;
 use crate::pod::facts;
 use crate::probe::ProbeResults;
@@ -52,6 +53,8 @@ pub struct StatusInput<'a> {
 pub struct Verdict {
     pub reason: String,
     pub message: String,
+    /// The kubelet ended it for the node's sake: it gets the condition `DisruptionTarget`.
+    pub disruption: bool,
 }
 
 /// Computes the status. Times are in whole seconds; condition times move only when the condition's status does.
@@ -78,7 +81,9 @@ pub fn pod_status(input: &StatusInput<'_>) -> PodStatus {
             containers::container_status(input, ContainerKind::Ephemeral, &container.container(), "ContainerCreating")
         })
         .collect();
-    let mut phase = match input.verdict {
+    // A pod whose containers may still run has not failed yet: what it holds is not free.
+    let verdict = input.verdict.filter(|_| input.terminal || !input.runtime.containers.iter().any(is_running));
+    let mut phase = match verdict {
         Some(_) => "Failed",
         None => phase::pod_phase(pod, &init, &app, input.terminal),
     };
@@ -96,22 +101,23 @@ pub fn pod_status(input: &StatusInput<'_>) -> PodStatus {
     let sandbox_ready = input.runtime.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
         && (!input.pod_ips.is_empty() || facts::host_network(pod));
     let mut list = conditions::conditions(pod, &init, &app, phase, sandbox_ready);
+    list.extend(
+        verdict.filter(|verdict| verdict.disruption).map(|verdict| conditions::disrupted(pod, &verdict.message)),
+    );
     list.extend(conditions::resize(pod, input.pending, !input.resizing.is_empty(), input.resize_error));
     let stored = pod.status.as_ref();
     // A pod that was rejected never had a container to speak of.
-    let rejected = input.verdict.is_some()
+    let rejected = verdict.is_some()
         && input.runtime.containers.is_empty()
         && input.previous.is_none_or(|old| old.container_statuses.is_none());
     let told = |list: Vec<ContainerStatus>| Some(list).filter(|list| !list.is_empty() && !rejected);
     PodStatus {
         phase: Some(phase.to_owned()),
         conditions: Some(with_times(list, input)),
-        reason: input
-            .verdict
+        reason: verdict
             .map(|verdict| verdict.reason.clone())
             .or_else(|| stored.and_then(|status| status.reason.clone())),
-        message: input
-            .verdict
+        message: verdict
             .map(|verdict| verdict.message.clone())
             .or_else(|| stored.and_then(|status| status.message.clone())),
         host_ip: input.host_ips.first().map(ToString::to_string),

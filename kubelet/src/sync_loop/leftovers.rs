@@ -14,6 +14,8 @@ use crate::pod::facts;
 use crate::pod::worker::{End, Order, WorkerHandle};
 use crate::runtime::RuntimePod;
 
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
+
 impl SyncLoop {
     /// Finds what an earlier life of the kubelet left: pods that no source has, directories, cgroups, addresses.
     pub(super) async fn housekeep(&mut self) {
@@ -21,9 +23,11 @@ impl SyncLoop {
         if !told_all || !self.unadmitted.is_empty() {
             return;
         }
-        let engine = match self.context.runtime.list_pods().await {
-            Ok(engine) => engine,
-            Err(error) => return self.down(Some(chain(&error))),
+        // Everything else waits for this loop, so an engine that hangs is asked again later.
+        let engine = match tokio::time::timeout(ENGINE_PATIENCE, self.context.runtime.list_pods()).await {
+            Ok(Ok(engine)) => engine,
+            Ok(Err(error)) => return self.down(Some(chain(&error))),
+            Err(_) => return,
         };
         for pod in engine {
             let uid = &pod.pod.uid;

@@ -20,5 +20,5 @@ pub use atomic_writer::{FileProjection, Payload, write_atomically};
 pub use error::VolumeError;
 pub use image::{image_volume_dir, images_in_volumes, is_image_mounted, mount_image};
 pub use manager::{PodVolumes, VolumeManager, is_read_only_volume};
-pub use mount_table::{MountEntry, mount_table, mounts_below};
+pub use mount_table::{MountEntry, mount_table, mount_table_of, mounts_below};
 pub use subpath::{SubpathError, SubpathRequest, prepare_subpath};

@@ -18,6 +18,11 @@ pub fn mount_table() -> io::Result<Vec<MountEntry>> {
     Ok(parse(&fs::read("/proc/self/mountinfo")?))
 }
 
+/// All mounts that a process sees.
+pub fn mount_table_of(pid: i32) -> io::Result<Vec<MountEntry>> {
+    Ok(parse(&fs::read(format!("/proc/{pid}/mountinfo"))?))
+}
+
 /// Mount points at or below `dir`, deepest and newest first: the order in which to unmount.
 pub fn mounts_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found: Vec<PathBuf> =

@@ -27,6 +27,10 @@ impl Exposition {
         self.family(name, help, "counter")
     }
 
+    pub fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
+        self.family(name, help, "histogram")
+    }
+
     fn family(&mut self, name: &'static str, help: &str, kind: &str) -> Family<'_> {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         Family { name, text: &mut self.text }
@@ -41,7 +45,23 @@ impl Exposition {
 impl Family<'_> {
     /// One sample; `at` is when it was taken, where that matters.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: f64, at: Option<SystemTime>) {
+        self.line("", labels, value, at);
+    }
+
+    /// One histogram: cumulative counts by upper bound, and the sum and number of all observations.
+    pub fn distribution(&mut self, labels: &[(&str, &str)], buckets: &[(f64, u64)], sum: f64, count: u64) {
+        for (bound, below) in buckets {
+            let bound = bound.to_string();
+            self.line("_bucket", &[labels, &[("le", &bound)]].concat(), number(*below), None);
+        }
+        self.line("_bucket", &[labels, &[("le", "+Inf")]].concat(), number(count), None);
+        self.line("_sum", labels, sum, None);
+        self.line("_count", labels, number(count), None);
+    }
+
+    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64, at: Option<SystemTime>) {
         self.text.push_str(self.name);
+        self.text.push_str(suffix);
         if !labels.is_empty() {
             let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escape(value))).collect();
             let _ = write!(self.text, "{{{}}}", pairs.join(","));

@@ -4,8 +4,10 @@
 mod cadvisor;
 mod exposition;
 mod kubelet;
+mod probes;
 mod resource;
 
 pub use cadvisor::cadvisor;
 pub use kubelet::kubelet;
+pub use probes::probes;
 pub use resource::resource;
