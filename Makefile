@@ -1,11 +1,12 @@
 # Two commands do all: `make cluster` and `make test`. The work is in scripts/; see docs/TESTING.md.
-.PHONY: help cluster clean-cluster test conformance bench setup build bundle deny advisories fmt
+.PHONY: help cluster clean-cluster test soak conformance bench setup build bundle deny advisories fmt
 
 help:
 	@echo "make cluster        a running Kubernetes cluster of three lab hosts on this machine (name: demo)"
 	@echo "                    WORKERS=0 make cluster: without workers"
 	@echo "make clean-cluster  removes everything that make cluster made"
 	@echo "make test           all rings that a push must pass"
+	@echo "make soak           the robustness tests in their long form: about an hour; scripts/soak.sh"
 	@echo "make conformance    upstream's conformance suite on two lab hosts; FOCUS, SKIP, NODES, HOSTS: scripts/conformance.sh"
 	@echo "make bench          ours beside stock kubeadm, kubelet and containerd, in one run"
 	@echo "                    parts of it: make bench PARTS=\"ours pods\"; options: scripts/bench.sh --help"
@@ -19,6 +20,9 @@ clean-cluster:
 
 test:
 	@scripts/test.sh
+
+soak:
+	@scripts/soak.sh
 
 conformance:
 	@scripts/conformance.sh

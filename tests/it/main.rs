@@ -6,6 +6,7 @@
 mod init;
 mod join;
 mod lab;
+mod robust;
 mod scenarios;
 mod ssh;
 mod support;
