@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::product::junioadm_path;
 
 /// Takes `name` down when this process has ended, however it ends.
+#[expect(clippy::zombie_processes, reason = "it outlives this process by design, and process 1 reaps it")]
 pub fn watch(name: &LabName) {
     let script = "tail --pid=\"$1\" -f /dev/null; exec \"$2\" lab down \"$3\"";
     Command::new("sh")
