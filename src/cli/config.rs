@@ -61,6 +61,9 @@ pub enum DefaultsKind {
     Reset,
     #[value(name = "upgrade-defaults")]
     Upgrade,
+    /// The document of `apply`
+    #[value(name = "cluster-defaults")]
+    Cluster,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use junio_api::config::component::{kube_proxy_configuration, kubelet_configuration};
 use junio_api::config::{
-    ClusterConfiguration, Documents, HostFacts, InitDocuments, defaults, emit, load, samples, validate,
-    validate::validate_reset,
+    ClusterConfiguration, Documents, HostFacts, InitDocuments, defaults, emit, load, load_fleet, samples, validate,
+    validate::validate_reset, validate_fleet,
 };
 use junio_api::images::{DEFAULT_REPOSITORY, Image};
 use junio_api::yaml;
@@ -17,7 +17,7 @@ use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::facts;
 use crate::printer::Printer;
-use crate::settings::Source;
+use crate::settings::{self, Source};
 
 pub fn run(command: ConfigCommand, printer: &Printer) -> Result<Exit, CommandError> {
     match command {
@@ -43,6 +43,7 @@ fn print(kind: DefaultsKind, components: &[ComponentKind]) -> Result<String, Com
         DefaultsKind::Join => Documents { join: Some(samples::join(&facts::hostname()).join), ..Documents::default() },
         DefaultsKind::Reset => Documents { reset: Some(samples::reset()), ..Documents::default() },
         DefaultsKind::Upgrade => Documents { upgrade: Some(samples::upgrade()), ..Documents::default() },
+        DefaultsKind::Cluster => Documents { fleet: Some(samples::fleet()), ..Documents::default() },
     };
     let mut values = documents.to_values()?;
     let InitDocuments { init, cluster, .. } = samples::init();
@@ -55,7 +56,7 @@ fn print(kind: DefaultsKind, components: &[ComponentKind]) -> Result<String, Com
     Ok(emit::to_multi_yaml(&values)?)
 }
 
-/// Finds every mistake that `init`, `join` or `reset` would find.
+/// Finds every mistake that `init`, `join`, `reset` or `apply` would find.
 fn check(path: &Path, printer: &Printer) -> Result<(), CommandError> {
     let source = Source::read(path)?;
     let documents = read(&source)?;
@@ -64,6 +65,15 @@ fn check(path: &Path, printer: &Printer) -> Result<(), CommandError> {
         default_address: facts::gather().default_address.or_else(|| "192.0.2.1".parse().ok()),
         ..facts::gather()
     };
+    if let Some(fleet) = &documents.fleet {
+        load_fleet(&source.text).map_err(|error| CommandError::Config { source_text: source.clone(), error })?;
+        let problems = validate_fleet(fleet, &source.text, &settings::fleet::any_host());
+        return if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(CommandError::Invalid { source_text: Some(source), problems })
+        };
+    }
     let mut init = InitDocuments {
         init: documents.init.unwrap_or_default(),
         cluster: documents.cluster.unwrap_or_default(),

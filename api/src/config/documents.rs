@@ -11,6 +11,7 @@ use serde_saphyr::Spanned;
 use super::cluster::ClusterConfiguration;
 use super::component::{self, ComponentConfig};
 use super::error::{ConfigError, Place, Problem, Warning};
+use super::fleet::Cluster;
 use super::init::InitConfiguration;
 use super::join::JoinConfiguration;
 use super::reset::ResetConfiguration;
@@ -32,10 +33,12 @@ pub enum Kind {
     UpgradeConfiguration,
     KubeletConfiguration,
     KubeProxyConfiguration,
+    /// Ours: hosts, their roles and the way to them.
+    Cluster,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::InitConfiguration,
         Self::ClusterConfiguration,
         Self::JoinConfiguration,
@@ -43,6 +46,7 @@ impl Kind {
         Self::UpgradeConfiguration,
         Self::KubeletConfiguration,
         Self::KubeProxyConfiguration,
+        Self::Cluster,
     ];
 
     /// `apiVersion` of this kind.
@@ -51,6 +55,7 @@ impl Kind {
         match self {
             Self::KubeletConfiguration => component::KUBELET_API,
             Self::KubeProxyConfiguration => component::KUBE_PROXY_API,
+            Self::Cluster => super::fleet::API,
             _ => KUBEADM_API,
         }
     }
@@ -76,6 +81,8 @@ pub struct Documents {
     pub upgrade: Option<UpgradeConfiguration>,
     pub kubelet: Option<ComponentConfig>,
     pub kube_proxy: Option<ComponentConfig>,
+    /// The document of `apply`.
+    pub fleet: Option<Cluster>,
 }
 
 /// What `init` works with. A component's document is `None` when the user gave none.
@@ -110,6 +117,11 @@ pub fn load(text: &str) -> Result<Documents, ConfigError> {
             Kind::KubeProxyConfiguration => {
                 store(&mut documents.kube_proxy, kind, place, free_form(&part, kind)?)?;
             }
+            Kind::Cluster => {
+                let cluster = typed(&part, kind)?;
+                embedded_components(&part)?;
+                store(&mut documents.fleet, kind, place, cluster)?;
+            }
         }
     }
     Ok(documents)
@@ -126,6 +138,7 @@ pub fn load_init(text: &str) -> Result<(InitDocuments, Vec<Warning>), ConfigErro
         (documents.join.is_some(), Kind::JoinConfiguration),
         (documents.reset.is_some(), Kind::ResetConfiguration),
         (documents.upgrade.is_some(), Kind::UpgradeConfiguration),
+        (documents.fleet.is_some(), Kind::Cluster),
     ];
     let warnings = others.iter().filter(|(present, _)| *present).map(|(_, kind)| ignored(*kind, "init")).collect();
     let Documents { init, cluster, kubelet, kube_proxy, .. } = documents;
@@ -144,6 +157,17 @@ pub fn load_join(text: &str) -> Result<JoinDocuments, ConfigError> {
 /// Reads the ResetConfiguration of a text.
 pub fn load_reset(text: &str) -> Result<ResetConfiguration, ConfigError> {
     load(text)?.reset.ok_or_else(|| ConfigError::new(Problem::Missing("ResetConfiguration"), None))
+}
+
+/// Reads the Cluster of a text. Documents beside it would be read by nobody: they belong into `spec.kubeadm`.
+pub fn load_fleet(text: &str) -> Result<Cluster, ConfigError> {
+    for part in split::documents(text) {
+        let (kind, place) = kind_of(&part)?;
+        if kind != Kind::Cluster {
+            return Err(ConfigError::new(Problem::Beside(kind), Some(place)));
+        }
+    }
+    load(text)?.fleet.ok_or_else(|| ConfigError::new(Problem::Missing("Cluster"), None))
 }
 
 /// The place of a field in a text that `load` has accepted.
@@ -189,6 +213,23 @@ fn store<T>(slot: &mut Option<T>, kind: Kind, place: Place, value: T) -> Result<
 
 fn typed<T: DeserializeOwned>(part: &Part, kind: Kind) -> Result<T, ConfigError> {
     yaml::from_str(&part.padded).map_err(|e| unknown_field(&e, kind).unwrap_or_else(|| malformed(&e)))
+}
+
+/// The components' documents in a Cluster are held against their types, as they are where they stand alone.
+fn embedded_components(part: &Part) -> Result<(), ConfigError> {
+    let tree: Tree = yaml::from_str(&part.padded).map_err(|e| malformed(&e))?;
+    let components = [
+        (Kind::KubeletConfiguration, "kubeletConfiguration"),
+        (Kind::KubeProxyConfiguration, "kubeProxyConfiguration"),
+    ];
+    for (kind, field) in components {
+        let Some(document @ Tree::Mapping(_)) = tree.get(&["spec", "kubeadm", field]) else { continue };
+        if let Some(mistake) = schema::check(&kind.to_string(), document) {
+            let place = mistake.place;
+            return Err(ConfigError::new(Problem::Component { kind, mistake: Box::new(mistake) }, place));
+        }
+    }
+    Ok(())
 }
 
 fn free_form(part: &Part, kind: Kind) -> Result<ComponentConfig, ConfigError> {

@@ -63,6 +63,9 @@ impl Documents {
         if let Some(d) = &self.kube_proxy {
             values.push(to_value(Kind::KubeProxyConfiguration, &d.0)?);
         }
+        if let Some(d) = &self.fleet {
+            values.push(to_value(Kind::Cluster, d)?);
+        }
         Ok(values)
     }
 }

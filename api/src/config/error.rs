@@ -48,6 +48,8 @@ pub enum Problem {
     Component { kind: Kind, mistake: Box<Mistake> },
     #[error("no {0} found")]
     Missing(&'static str),
+    #[error("{0} stands beside the Cluster; `apply` takes it inside, below spec.kubeadm")]
+    Beside(Kind),
 }
 
 impl ConfigError {
@@ -60,7 +62,9 @@ impl Hint for ConfigError {
     fn code(&self) -> Code {
         Code(match self.problem {
             Problem::Malformed(_) => "CONFIG-MALFORMED",
-            Problem::NoType(_) | Problem::UnknownKind { .. } | Problem::Missing(_) => "CONFIG-KIND",
+            Problem::NoType(_) | Problem::UnknownKind { .. } | Problem::Missing(_) | Problem::Beside(_) => {
+                "CONFIG-KIND"
+            }
             Problem::OldVersion { .. } => "CONFIG-OLD-VERSION",
             Problem::Twice(_) => "CONFIG-DUPLICATE",
             Problem::UnknownField { .. } => "CONFIG-UNKNOWN-FIELD",
@@ -74,6 +78,10 @@ impl Hint for ConfigError {
     fn next_step(&self) -> Option<NextStep> {
         Some(match &self.problem {
             Problem::OldVersion { .. } => NextStep::command("junioadm config migrate --old-config FILE"),
+            Problem::Beside(_)
+            | Problem::Missing("Cluster")
+            | Problem::UnknownField { kind: Kind::Cluster, .. }
+            | Problem::Twice(Kind::Cluster) => NextStep::command("junioadm config print cluster-defaults"),
             _ => NextStep::command("junioadm config print init-defaults"),
         })
     }

@@ -115,7 +115,8 @@ fn take(into: &mut Documents, from: Documents, part: &Part) -> Result<(), Config
     slot(&mut into.reset, from.reset, Kind::ResetConfiguration, part)?;
     slot(&mut into.upgrade, from.upgrade, Kind::UpgradeConfiguration, part)?;
     slot(&mut into.kubelet, from.kubelet, Kind::KubeletConfiguration, part)?;
-    slot(&mut into.kube_proxy, from.kube_proxy, Kind::KubeProxyConfiguration, part)
+    slot(&mut into.kube_proxy, from.kube_proxy, Kind::KubeProxyConfiguration, part)?;
+    slot(&mut into.fleet, from.fleet, Kind::Cluster, part)
 }
 
 #[cfg(test)]

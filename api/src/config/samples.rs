@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::defaults::{self, HostFacts};
 use super::documents::{InitDocuments, JoinDocuments};
+use super::fleet::{CONTROL_PLANE, Cluster, ClusterSpec, HostSpec, Metadata, SshSettings, WORKER};
 use super::join::BootstrapTokenDiscovery;
 use super::reset::ResetConfiguration;
 use super::upgrade::UpgradeConfiguration;
@@ -47,6 +48,24 @@ pub fn reset() -> ResetConfiguration {
     let mut reset = ResetConfiguration::default();
     defaults::apply_reset(&mut reset);
     reset
+}
+
+/// A Cluster of one control plane and two workers; the addresses are documentation ones (RFC 5737).
+#[must_use]
+pub fn fleet() -> Cluster {
+    let host = |number: u8, role: &str| HostSpec {
+        ssh: format!("192.0.2.{number}"),
+        node_name: format!("node-{number}"),
+        role: role.into(),
+        ..HostSpec::default()
+    };
+    let hosts = vec![host(1, CONTROL_PLANE), host(2, WORKER), host(3, WORKER)];
+    let ssh = SshSettings { user: "root".into(), port: 22, ..SshSettings::default() };
+    Cluster {
+        metadata: Metadata { name: defaults::CLUSTER_NAME.into() },
+        spec: ClusterSpec { ssh, hosts, ..ClusterSpec::default() },
+        ..Cluster::default()
+    }
 }
 
 /// UpgradeConfiguration.

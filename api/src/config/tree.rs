@@ -31,6 +31,14 @@ impl Tree {
         }
     }
 
+    /// The value at a path of keys.
+    #[must_use]
+    pub fn get(&self, path: &[&str]) -> Option<&Self> {
+        let Some((first, rest)) = path.split_first() else { return Some(self) };
+        let Self::Mapping(entries) = self else { return None };
+        entries.iter().find(|(key, _)| key.value == *first)?.1.value.get(rest)
+    }
+
     /// The place of the value at a path such as `networking.serviceSubnet` or `bootstrapTokens[0].token`; when the path is
     /// not all there, the place of the longest part that is.
     #[must_use]
