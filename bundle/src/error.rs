@@ -17,6 +17,8 @@ pub enum BundleError {
     Corrupt { path: PathBuf, part: String, expected: String, found: String },
     #[error("the bundle {path} is damaged: {part} ends early")]
     Truncated { path: PathBuf, part: String },
+    #[error("the bundle {path} holds only what this host lacked when it was sent, and {part} is not in it")]
+    Absent { path: PathBuf, part: String },
     #[error("the manifest of the bundle {path} cannot be read")]
     Manifest { path: PathBuf, source: serde_json::Error },
     #[error("the manifest of the bundle {path} contradicts itself: {reason}")]
@@ -56,6 +58,7 @@ impl Hint for BundleError {
             Self::NotABundle { .. } => "BUNDLE-INVALID",
             Self::Format { .. } => "BUNDLE-FORMAT",
             Self::Corrupt { .. } | Self::Truncated { .. } => "BUNDLE-DAMAGED",
+            Self::Absent { .. } => "BUNDLE-PARTIAL",
             Self::Manifest { .. } | Self::Inconsistent { .. } => "BUNDLE-MANIFEST",
             Self::NoImage { .. } | Self::NoFile { .. } => "BUNDLE-INCOMPLETE",
             Self::Io { .. } => "BUNDLE-IO",
@@ -84,6 +87,14 @@ impl Hint for BundleError {
             Self::Corrupt { path, .. } | Self::Truncated { path, .. } => NextStep {
                 command: Some(format!("junio-bundle verify {}", path.display())),
                 why: Some("the file changed after it was built, probably in transfer: copy it again".into()),
+                docs,
+            },
+            Self::Absent { .. } => NextStep {
+                command: Some("junioadm join --ssh HOST".into()),
+                why: Some(
+                    "run where the whole bundle is, it sends what is missing; a copy of the whole bundle does it, too"
+                        .into(),
+                ),
                 docs,
             },
             Self::NoImage { .. } => NextStep::command("junioadm config images list")

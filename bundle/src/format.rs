@@ -110,10 +110,47 @@ impl Bundle {
         let found = sha256(&bytes);
         if found == part.stored_sha256 {
             Ok(bytes)
+        } else if is_hole(&bytes) {
+            Err(BundleError::Absent { path: self.path.clone(), part: part.name.clone() })
         } else {
             let (path, expected) = (self.path.clone(), part.stored_sha256.clone());
             Err(BundleError::Corrupt { path, part: part.name.clone(), expected, found })
         }
+    }
+
+    /// Whether the part is in the file: a partial bundle has holes in the places of those that are not.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn holds(&self, part: &Part) -> Result<bool, BundleError> {
+        let mut beginning = vec![0; usize::try_from(part.stored_size).unwrap_or(HOLE_SAMPLE).min(HOLE_SAMPLE)];
+        read_at(&self.file, &mut beginning, self.parts_start + part.offset)
+            .map_err(BundleError::io("read the bundle", &self.path))?;
+        Ok(!is_hole(&beginning))
+    }
+
+    /// Where a part's frame begins in the file.
+    #[must_use]
+    pub fn place(&self, part: &Part) -> u64 {
+        self.parts_start + part.offset
+    }
+
+    /// Header and manifest as they stand in the file.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn head(&self) -> Result<Vec<u8>, BundleError> {
+        let mut head = vec![0; usize::try_from(self.parts_start).unwrap_or_default()];
+        read_at(&self.file, &mut head, 0).map_err(BundleError::io("read the manifest of", &self.path))?;
+        Ok(head)
+    }
+
+    /// The frame of a part as it is stored, verified: what goes over the wire.
+    ///
+    /// # Errors
+    /// When it is damaged or not in this file.
+    pub fn frame(&self, part: &Part) -> Result<Vec<u8>, BundleError> {
+        self.stored(part)
     }
 
     /// A part's content, read to its end. The stored bytes are verified first.
@@ -140,6 +177,13 @@ impl LayerSource for Bundle {
             Err(io::Error::other(format!("{} has {copied} bytes instead of {}", part.name, part.size)))
         }
     }
+}
+
+/// How much of a part is looked at to tell a hole from a frame, whose first four bytes are zstd's magic number.
+const HOLE_SAMPLE: usize = 16;
+
+fn is_hole(bytes: &[u8]) -> bool {
+    bytes.iter().take(HOLE_SAMPLE).all(|byte| *byte == 0)
 }
 
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {

@@ -74,6 +74,10 @@ pub trait LayerSource {
     fn size(&self, sha256: &str) -> io::Result<u64>;
     /// Writes the layer.
     fn copy(&self, sha256: &str, to: &mut dyn Write) -> io::Result<()>;
+    /// The reader of the archive has this layer, at this place of its images, and does not look for it in the archive.
+    fn is_known(&self, _sha256: &str) -> bool {
+        false
+    }
 }
 
 /// Writes an archive with `images`, each under the reference it is given with. A layer that several share is written
@@ -119,7 +123,7 @@ pub fn write_archive(
         }
     }
     for layer in images.iter().flat_map(|(image, _)| &image.layers) {
-        if written.insert(layer.clone()) {
+        if !layers.is_known(layer) && written.insert(layer.clone()) {
             let size = layers.size(layer)?;
             to.write_all(plain_header(&blob_path(layer), size, 0o644)?.as_bytes())?;
             layers.copy(layer, to)?;

@@ -12,6 +12,7 @@ mod image;
 mod layer;
 mod load;
 mod manifest;
+mod partial;
 mod verify;
 mod write;
 
@@ -22,6 +23,7 @@ pub use image::{ImageSpec, write_archive};
 pub use layer::{LayerBuilder, Range};
 pub use load::{ImageOutcome, LoadProgress, LoadReport};
 pub use manifest::{BundledFile, BundledImage, FORMAT, Manifest, Part};
+pub use partial::{DockerImage, assemble, docker_images, frame_name};
 pub use write::BundleWriter;
 
 /// Name of the file with the API server's own roles and bindings, a JSON array of objects.

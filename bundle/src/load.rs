@@ -1,6 +1,6 @@
 //! Loads images into Docker: only those that are absent, each shared layer once, two streams at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::error::BundleError;
 use crate::format::Bundle;
-use crate::image::{manifest_digest, write_archive};
+use crate::image::{LayerSource, manifest_digest, write_archive};
 use crate::manifest::BundledImage;
+use crate::partial::{DockerImage, docker_images, known_layers};
 
 /// Streams at a time: more do not help, Docker's disk is the limit (measured: 3 images of 131 MB take 2.5 s one by one,
 /// 1.9 s in parallel).
@@ -132,7 +133,7 @@ impl Bundle {
     }
 
     /// Docker's image IDs are the digest of the configuration, or of the manifest with the containerd image store.
-    fn is_ours(&self, id: &str, image: &BundledImage) -> bool {
+    pub(crate) fn is_ours(&self, id: &str, image: &BundledImage) -> bool {
         id == image.id() || manifest_digest(image, self).is_ok_and(|digest| id == digest)
     }
 
@@ -162,6 +163,28 @@ impl Bundle {
         layers.into_iter().filter_map(|layer| self.manifest().part(layer)).map(|part| part.size).sum()
     }
 
+    /// Layers that a partial bundle does not hold because Docker has them, below the same layers as in these images.
+    async fn left_out(&self, docker: &Docker, group: &[Wanted]) -> Result<BTreeSet<String>, BundleError> {
+        let mut lacks = false;
+        for layer in group.iter().flat_map(|wanted| &wanted.image.layers) {
+            if let Some(part) = self.manifest().part(layer) {
+                lacks |= !self.holds(part)?;
+            }
+        }
+        if !lacks {
+            return Ok(BTreeSet::new());
+        }
+        let present: Vec<DockerImage> = docker_images(docker).await?;
+        let known = group.iter().flat_map(|wanted| known_layers(&wanted.image.layers, &present));
+        known
+            .filter_map(|layer| match self.manifest().part(layer).map(|part| self.holds(part)) {
+                Some(Ok(false)) => Some(Ok(layer.clone())),
+                Some(Err(error)) => Some(Err(error)),
+                _ => None,
+            })
+            .collect()
+    }
+
     async fn load_group(
         self: &Arc<Self>,
         docker: &Docker,
@@ -170,12 +193,14 @@ impl Bundle {
     ) -> Result<(), BundleError> {
         // The damage of a part is found before Docker sees the first byte of the archive.
         let names = group.iter().map(|wanted| wanted.reference.clone()).collect::<Vec<_>>().join(", ");
+        let known = Arc::new(self.left_out(docker, &group).await?);
         let check = {
-            let bundle = Arc::clone(self);
+            let (bundle, known) = (Arc::clone(self), Arc::clone(&known));
             let layers: Vec<String> = group.iter().flat_map(|wanted| wanted.image.layers.clone()).collect();
             move || {
                 layers
                     .iter()
+                    .filter(|layer| !known.contains(*layer))
                     .filter_map(|layer| bundle.manifest().part(layer))
                     .try_for_each(|part| bundle.stored(part).map(|_| ()))
             }
@@ -189,7 +214,8 @@ impl Bundle {
         let writing = blocking(move || {
             let images: Vec<_> = archive.iter().map(|(image, reference)| (image, reference.clone())).collect();
             let mut writer = ChunkWriter { pending: Vec::with_capacity(CHUNK), chunks, sent };
-            let result = write_archive(&images, bundle.as_ref(), &mut writer).and_then(|()| writer.flush());
+            let layers = Without { bundle: &bundle, known: &known };
+            let result = write_archive(&images, &layers, &mut writer).and_then(|()| writer.flush());
             if let Err(error) = result {
                 // Nobody listens any more when Docker has already refused the archive; its answer tells why.
                 let _ = writer.chunks.blocking_send(Err(error));
@@ -214,6 +240,26 @@ impl Bundle {
             }
         }
         Ok(())
+    }
+}
+
+/// A bundle, some of whose layers the reader has.
+struct Without<'a> {
+    bundle: &'a Bundle,
+    known: &'a BTreeSet<String>,
+}
+
+impl LayerSource for Without<'_> {
+    fn size(&self, sha256: &str) -> io::Result<u64> {
+        self.bundle.size(sha256)
+    }
+
+    fn copy(&self, sha256: &str, to: &mut dyn Write) -> io::Result<()> {
+        self.bundle.copy(sha256, to)
+    }
+
+    fn is_known(&self, sha256: &str) -> bool {
+        self.known.contains(sha256)
     }
 }
 

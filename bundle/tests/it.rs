@@ -8,5 +8,7 @@ mod docker;
 mod extract;
 #[path = "it/go.rs"]
 mod go;
+#[path = "it/partial.rs"]
+mod partial;
 #[path = "it/sample.rs"]
 mod sample;
