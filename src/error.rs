@@ -7,9 +7,11 @@ use junio_api::config::{ConfigError, FieldError, Kind};
 use junio_api::hint::{Code, Hint, NextStep};
 use junio_api::yaml::EmitError;
 use junio_lab::LabError;
+use junio_phases::fleet::HostFailure;
 use junio_phases::{ApiError, ErrorClass, PhaseError, UnknownPhase};
 use junio_pki::PkiError;
 
+use crate::commands::explain;
 use crate::exit::Exit;
 use crate::settings::Source;
 
@@ -43,6 +45,9 @@ pub enum CommandError {
     Phase(#[from] PhaseError),
     #[error(transparent)]
     Api(#[from] ApiError),
+    /// Before any of several hosts was touched.
+    #[error("{}", .0.message)]
+    Fleet(HostFailure),
     #[error(transparent)]
     Lab(#[from] LabError),
     #[error(transparent)]
@@ -67,6 +72,12 @@ fn count(problems: usize) -> String {
     if problems == 1 { "one mistake".into() } else { format!("{problems} mistakes") }
 }
 
+impl From<HostFailure> for CommandError {
+    fn from(failure: HostFailure) -> Self {
+        Self::Fleet(failure)
+    }
+}
+
 impl Hint for CommandError {
     fn code(&self) -> Code {
         match self {
@@ -79,6 +90,7 @@ impl Hint for CommandError {
             Self::UnknownCode(_) => Code("UNKNOWN-CODE"),
             Self::Phase(error) => error.code(),
             Self::Api(error) => error.code(),
+            Self::Fleet(failure) => explain::known(&failure.code).unwrap_or(Code("INTERNAL")),
             Self::Lab(error) => error.code(),
             Self::Pki(error) => error.code(),
             Self::Start { .. } => Code("PROGRAM-START"),
@@ -96,8 +108,11 @@ impl Hint for CommandError {
                 Some(NextStep { command, ..step })
             }
             Self::Invalid { problems, .. } => {
-                let joins = problems.first().is_some_and(|problem| problem.kind == Kind::JoinConfiguration);
-                let kind = if joins { "join-defaults" } else { "init-defaults" };
+                let kind = match problems.first().map(|problem| problem.kind) {
+                    Some(Kind::JoinConfiguration) => "join-defaults",
+                    Some(Kind::Cluster) => "cluster-defaults",
+                    _ => "init-defaults",
+                };
                 let step = NextStep::command(format!("junioadm config print {kind}"));
                 Some(step.because("nothing was changed on this host"))
             }
@@ -105,6 +120,9 @@ impl Hint for CommandError {
             Self::UnknownCode(_) => Some(NextStep::command("junioadm explain")),
             Self::Phase(error) => error.next_step(),
             Self::Api(error) => error.next_step(),
+            Self::Fleet(failure) => {
+                Some(NextStep { why: failure.why.clone(), command: failure.next.clone(), docs: None })
+            }
             Self::Lab(error) => error.next_step(),
             Self::Pki(error) => error.next_step(),
             _ => None,
@@ -135,6 +153,7 @@ impl CommandError {
                 ErrorClass::Interrupted => Exit::Interrupted,
                 ErrorClass::Bug => Exit::Bug,
             },
+            Self::Fleet(failure) if failure.code == "JUNIO-INTERRUPTED" => Exit::Interrupted,
             Self::Lab(LabError::Interrupted) => Exit::Interrupted,
             Self::Lab(error) if error.is_usage() => Exit::Usage,
             _ if !self.expected() => Exit::Bug,

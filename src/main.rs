@@ -9,6 +9,7 @@ mod exit;
 mod facts;
 mod interrupt;
 mod printer;
+mod prompter;
 mod reporter;
 mod settings;
 

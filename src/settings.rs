@@ -1,5 +1,7 @@
 //! Flags and configuration file become one defaulted and validated set of documents.
 
+pub mod fleet;
+
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;

@@ -15,6 +15,7 @@ mod lock;
 pub mod mounts;
 mod service;
 pub mod ssh;
+mod stream;
 pub mod supervisor;
 pub mod sysctl;
 
@@ -27,3 +28,4 @@ pub use host::{Host, HostRead, Stat};
 pub use local::Local;
 pub use lock::RunLock;
 pub use service::{ServiceManager, ServiceSpec, ServiceTrouble};
+pub use stream::run_streaming;

@@ -66,8 +66,6 @@ pub enum LabError {
     Command { host: String, command: String, status: i64, stderr: String },
     #[error("junioadm init on host {host} ended with {status}")]
     Init { lab: String, host: String, status: i64 },
-    #[error("junioadm join failed on {}", .hosts.join(", "))]
-    Join { lab: String, hosts: Vec<String> },
     #[error("host {host} has no cluster yet: {path} is not there")]
     NoCluster { host: String, path: String },
     #[error("interrupted")]
@@ -125,7 +123,6 @@ impl Hint for LabError {
             Self::HostNotReady { .. } => "LAB-HOST-NOT-READY",
             Self::Command { .. } => "LAB-COMMAND",
             Self::Init { .. } => "LAB-INIT",
-            Self::Join { .. } => "LAB-JOIN",
             Self::NoCluster { .. } => "LAB-NO-CLUSTER",
             Self::Interrupted => "INTERRUPTED",
         })
@@ -149,11 +146,6 @@ impl Hint for LabError {
             Self::PayloadMissing { .. } => NextStep::command("make build"),
             Self::Init { lab, host, .. } => NextStep::command(format!("junioadm lab ssh {lab} {host}"))
                 .because("the host is left as it is, so that it can be looked at; `junioadm lab down` removes it"),
-            Self::Join { lab, hosts } => {
-                let host = hosts.first().map(String::as_str).unwrap_or_default();
-                NextStep::command(format!("junioadm lab ssh {lab} {host}"))
-                    .because("the cluster and its other hosts are up; `junioadm lab up` tries again what is missing")
-            }
             Self::NoCluster { host, .. } => NextStep::command("junioadm init").because(format!("run it on {host}")),
             _ => return None,
         })

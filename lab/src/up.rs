@@ -1,4 +1,4 @@
-//! Makes a lab: image, network, hosts, and a cluster unless only hosts are wanted.
+//! Makes a lab: image, network, hosts, and a control plane unless only hosts are wanted. Workers are prepared for it.
 
 use std::path::Path;
 
@@ -54,11 +54,11 @@ impl UpOptions {
 
 /// Makes the lab, or takes up one of the same shape that exists: stopped hosts are started, an unfinished cluster is
 /// finished. What a half-made lab left is taken away first. When hosts cannot be made, or `cancel` fires before all of them
-/// are up, nothing of the lab is left; from then on, hosts stay whatever happens to the cluster.
+/// are up, nothing of the lab is left; from then on, hosts stay whatever happens to the cluster. Workers are not joined: that
+/// is done over SSH, as with real hosts.
 ///
 /// # Errors
-/// [`LabError::Exists`] when a lab of that name has another shape; [`LabError::Init`] or [`LabError::Join`] when the cluster
-/// fails.
+/// [`LabError::Exists`] when a lab of that name has another shape; [`LabError::Init`] when the control plane fails.
 pub async fn up(options: &UpOptions, progress: &dyn Progress, cancel: &CancellationToken) -> Result<Lab, LabError> {
     options.check()?;
     machine::require_root()?;
@@ -75,7 +75,6 @@ pub async fn up(options: &UpOptions, progress: &dyn Progress, cancel: &Cancellat
     if !options.hosts_only {
         let (made, ()) = tokio::join!(lab.init(progress, cancel), lab.prepare_workers());
         made?;
-        lab.join(progress, cancel).await?;
         lab.kubeconfig().await?;
     }
     Ok(lab)

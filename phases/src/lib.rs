@@ -7,6 +7,7 @@ mod client;
 mod context;
 mod error;
 mod event;
+pub mod fleet;
 mod init;
 mod join;
 mod journal;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use junio_api::{Layout, Token};
 use junio_phases::PhaseId;
 
-use super::RunOutput;
+use super::{RemoteArgs, RunOutput};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = phases_help())]
@@ -78,6 +78,8 @@ pub struct JoinArgs {
     /// Token for both, where they are not given by themselves
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub token: Option<Token>,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// The bundle file
     #[arg(long, value_name = "FILE", env = "JUNIOADM_BUNDLE", default_value_os_t = Layout::default().bundle(), hide_env = true)]
     pub bundle: PathBuf,

@@ -2,6 +2,7 @@
 
 mod certs;
 mod config;
+mod fleet;
 mod init;
 mod join;
 mod kubeconfig;
@@ -13,6 +14,7 @@ mod token;
 
 pub use certs::CertsCommand;
 pub use config::{ComponentKind, ConfigCommand, DefaultsKind, ImagesCommand};
+pub use fleet::{AgentCommand, ApplyArgs, RemoteArgs, SshFlags};
 pub use init::{InitArgs, InitCommand, InitFlags, InitSubcommand, PlanArgs, PreflightArgs};
 pub use join::{JoinArgs, JoinCommand, JoinSubcommand};
 pub use kubeconfig::{KubeconfigCommand, UserArgs};
@@ -40,8 +42,14 @@ A cluster on this machine:
 Another host into it, with the command that init has printed or that this one prints:
     junioadm token create --print-join-command
 
-Away with it, on each host:
+The same from here, over SSH; or a whole cluster out of one file:
+    junioadm join --ssh root@HOST,root@HOST
+    junioadm config print cluster-defaults >cluster.yaml
+    junioadm apply -f cluster.yaml
+
+Away with it, on each host, or from here:
     junioadm reset
+    junioadm reset --ssh root@HOST
 
 A cluster in a throw-away host, this machine left as it is:
     junioadm lab up demo
@@ -87,12 +95,13 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub enum Command {
     /// Make this host the control plane of a new cluster
     Init(InitCommand),
     /// Make this host a worker of a cluster
     Join(JoinCommand),
+    /// Make the hosts of a file a cluster, over SSH
+    Apply(ApplyArgs),
     /// Show what init would do, and change nothing
     Plan(PlanArgs),
     /// Run init's checks, and change nothing
@@ -130,6 +139,9 @@ pub enum Command {
         /// For example junio-kubelet
         name: String,
     },
+    /// What a junioadm on another host runs here; not for people
+    #[command(subcommand, hide = true)]
+    Agent(AgentCommand),
     /// Print a shell completion script
     Completion {
         #[arg(value_enum)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use junio_api::Layout;
 
-use super::RunOutput;
+use super::{RemoteArgs, RunOutput};
 
 #[derive(Debug, Args)]
 pub struct ResetArgs {
@@ -33,6 +33,8 @@ pub struct ResetArgs {
     /// Phases to leave out: preflight, remove-etcd-member, cleanup-node
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub skip_phases: Vec<String>,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// The bundle file
     #[arg(long, value_name = "FILE", env = "JUNIOADM_BUNDLE", default_value_os_t = Layout::default().bundle(), hide_env = true)]
     pub bundle: PathBuf,

@@ -2,17 +2,22 @@
 
 use std::fmt::Write as _;
 
+use junio_api::hint::Code;
+
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::printer::Printer;
 
 /// Pages of `docs/errors`; a code is a heading of the second level, its first paragraph is what the list shows.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 9] = [
     include_str!("../../docs/errors/command.md"),
     include_str!("../../docs/errors/configuration.md"),
     include_str!("../../docs/errors/host.md"),
     include_str!("../../docs/errors/bundle.md"),
     include_str!("../../docs/errors/cluster.md"),
+    include_str!("../../docs/errors/join.md"),
+    include_str!("../../docs/errors/ssh.md"),
+    include_str!("../../docs/errors/fleet.md"),
     include_str!("../../docs/errors/lab.md"),
 ];
 
@@ -27,6 +32,14 @@ pub fn run(code: Option<&str>, printer: &Printer) -> Result<Exit, CommandError> 
 /// Code and text of every entry.
 fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
     PAGES.iter().flat_map(|page| page.split("\n## ").skip(1)).filter_map(|entry| entry.split_once('\n'))
+}
+
+/// The code that is spelled `JUNIO-...`, if it is one of ours: what another junioadm says is text.
+pub fn known(code: &str) -> Option<Code> {
+    entries()
+        .filter_map(|(entry, _)| entry.strip_prefix("JUNIO-"))
+        .find(|name| code.strip_prefix("JUNIO-") == Some(name))
+        .map(Code)
 }
 
 fn explain(code: &str) -> Option<String> {

@@ -13,7 +13,11 @@ use crate::{reporter, settings};
 
 pub fn run(command: JoinCommand, printer: &Printer) -> Result<Exit, CommandError> {
     match command.phase {
+        None if !command.args.remote.ssh.is_empty() => super::fleet::join(command.args, printer),
         None => start(command.args, None, printer),
+        Some(JoinSubcommand::Phase(phase)) if !phase.args.remote.ssh.is_empty() => {
+            Err(CommandError::Usage("a phase alone is run on its host, without --ssh".into()))
+        }
         Some(JoinSubcommand::Phase(phase)) => {
             let only = settings::phase(&phase.name, PhaseId::JOIN_NAMES)?;
             start(phase.args, Some(only), printer)

@@ -2,20 +2,25 @@
 
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use junio_api::yaml;
+use junio_host::ssh::{HostKeyPolicy, NoPrompter, Settings};
 use junio_lab::{FirstProcess, Lab, LabName, LabSummary, OutputStream, Payload, Progress, UpOptions};
+use junio_phases::fleet::{FleetReport, JoinHosts, join_hosts};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use super::{block_on, pretty, table};
-use crate::cli::{LabCommand, LabUpArgs, ListOutput};
+use super::{block_on, fleet, pretty, table};
+use crate::cli::{LabCommand, LabUpArgs, ListOutput, RunOutput, SshFlags};
 use crate::error::CommandError;
 use crate::exit::Exit;
 use crate::printer::Printer;
+use crate::reporter;
 
 pub fn run(command: LabCommand, printer: &Printer) -> Result<Exit, CommandError> {
     match command {
-        LabCommand::Up(args) => up(&args, printer)?,
+        LabCommand::Up(args) => return up(&args, printer),
         LabCommand::Down { name, .. } => down(name.as_deref(), printer)?,
         LabCommand::List { output } => {
             let labs = block_on(printer, async |_| Ok(junio_lab::list().await?))?;
@@ -35,7 +40,7 @@ pub fn run(command: LabCommand, printer: &Printer) -> Result<Exit, CommandError>
     Ok(Exit::Ok)
 }
 
-fn up(args: &LabUpArgs, printer: &Printer) -> Result<(), CommandError> {
+fn up(args: &LabUpArgs, printer: &Printer) -> Result<Exit, CommandError> {
     let options = UpOptions {
         name: args.name.parse()?,
         control_planes: args.control_planes,
@@ -45,11 +50,18 @@ fn up(args: &LabUpArgs, printer: &Printer) -> Result<(), CommandError> {
         first_process: if args.without_systemd { FirstProcess::Script } else { FirstProcess::Systemd },
         payload: Some(Payload::discover(args.bundle.as_deref())?),
     };
-    let (lab, kubeconfig) = block_on(printer, async |cancel| {
+    let (lab, kubeconfig, joined) = block_on(printer, async |cancel| {
         let lab = junio_lab::up(&options, &Shown(printer.clone()), &cancel).await?;
         let kubeconfig = if options.hosts_only { None } else { Some(lab.kubeconfig().await?) };
-        Ok((lab, kubeconfig))
+        let joined = match &kubeconfig {
+            Some(path) if args.workers > 0 => Some(join(&lab, path, &options, printer, cancel).await?),
+            _ => None,
+        };
+        Ok((lab, kubeconfig, joined))
     })?;
+    if let Some(report) = joined.filter(|report| report.failed().next().is_some()) {
+        return Ok(fleet::finish("JoinReport", &report, RunOutput::Text, printer));
+    }
     let hosts: Vec<String> = lab.hosts().iter().map(|host| format!("{} {}", host.name(), host.address())).collect();
     let name = &options.name;
     let mut text = format!("lab {name} is up: {}\n\n", hosts.join(", "));
@@ -58,7 +70,35 @@ fn up(args: &LabUpArgs, printer: &Printer) -> Result<(), CommandError> {
     }
     text += &format!("  junioadm lab ssh {name} {}\n  junioadm lab down {name}\n", name.host(1));
     printer.out(&text);
-    Ok(())
+    Ok(Exit::Ok)
+}
+
+/// The workers join over SSH by the code that real hosts join by; only who they are is known here without asking.
+async fn join(
+    lab: &Lab,
+    kubeconfig: &Path,
+    options: &UpOptions,
+    printer: &Printer,
+    cancel: CancellationToken,
+) -> Result<FleetReport, CommandError> {
+    let mut hosts = Vec::new();
+    for host in &lab.hosts()[options.control_planes..] {
+        hosts.push(fleet::lab_host(host.name(), &host.address().to_string())?);
+    }
+    let ssh = Settings {
+        user: Some("root".to_owned()),
+        identity_files: vec![lab.ssh_key()],
+        use_agent: false,
+        config_file: Some("none".into()),
+        known_hosts: vec![lab.known_hosts()],
+        host_keys: Some(HostKeyPolicy::Strict),
+        ..Settings::default()
+    };
+    let bundle = options.payload.as_ref().map(|payload| payload.bundle.clone()).unwrap_or_default();
+    let fleet_options = fleet::options(ssh, &SshFlags::default(), bundle, false)?;
+    let wanted = JoinHosts { hosts, kubeconfig: kubeconfig.to_owned() };
+    let reporter = reporter::of_fleet(RunOutput::Text, printer);
+    Ok(join_hosts(&fleet_options, &wanted, reporter.as_ref(), &NoPrompter, cancel).await?)
 }
 
 fn down(name: Option<&str>, printer: &Printer) -> Result<(), CommandError> {

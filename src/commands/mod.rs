@@ -1,8 +1,11 @@
 //! One file per command. Each returns what went wrong; this one shows it and turns it into an exit code.
 
+mod agent;
+mod apply;
 mod certs;
 mod config;
-mod explain;
+pub mod explain;
+mod fleet;
 mod init;
 mod join;
 mod kubeconfig;
@@ -59,6 +62,7 @@ fn dispatch(command: Command, printer: &Printer) -> Result<Exit, CommandError> {
     match command {
         Command::Init(command) => init::run(command, printer),
         Command::Join(command) => join::run(command, printer),
+        Command::Apply(args) => apply::run(args, printer),
         Command::Plan(args) => init::plan(args, printer),
         Command::Preflight(args) => preflight::run(args, printer),
         Command::Reset(args) => reset::run(args, printer),
@@ -69,6 +73,7 @@ fn dispatch(command: Command, printer: &Printer) -> Result<Exit, CommandError> {
         Command::Lab(command) => lab::run(command, printer),
         Command::Explain { code } => explain::run(code.as_deref(), printer),
         Command::Version { output } => version::run(output, printer),
+        Command::Agent(command) => agent::run(&command, printer),
         Command::Supervise { name } => supervise::run(&name, printer),
         Command::Completion { shell } => {
             printer.out(&cli::completion(shell));
@@ -83,6 +88,7 @@ impl Command {
         match self {
             Self::Init(_) => Some("init"),
             Self::Join(_) => Some("join"),
+            Self::Apply(_) => Some("apply"),
             Self::Plan(_) => Some("plan"),
             Self::Preflight(_) => Some("preflight"),
             Self::Reset(_) => Some("reset"),
@@ -102,6 +108,7 @@ impl Command {
                 Some(cli::JoinSubcommand::Phase(phase)) => phase.args.output,
                 None => command.args.output,
             },
+            Self::Apply(args) => args.output,
             Self::Plan(args) => args.output,
             Self::Preflight(args) => args.output,
             Self::Reset(args) => args.output,

@@ -13,10 +13,13 @@ use crate::printer::Printer;
 use crate::{reporter, settings};
 
 pub fn run(args: ResetArgs, printer: &Printer) -> Result<Exit, CommandError> {
+    if !args.remote.ssh.is_empty() {
+        return super::fleet::reset(args, printer);
+    }
     let settings = settings::reset(&args)?;
     show_warnings(&settings.warnings, args.output, printer);
     if !settings.configuration.force && !settings.configuration.dry_run {
-        ask(printer)?;
+        ask("to this host", printer)?;
     }
     let options = ResetOptions {
         dry_run: settings.configuration.dry_run,
@@ -38,8 +41,10 @@ pub fn run(args: ResetArgs, printer: &Printer) -> Result<Exit, CommandError> {
     Ok(if report.failed.is_empty() { Exit::Ok } else { Exit::Phase })
 }
 
-fn ask(printer: &Printer) -> Result<(), CommandError> {
-    printer.err("[reset] WARNING: Changes made to this host by 'junioadm init' or 'junioadm join' will be reverted.");
+/// `what` is `to this host`, or where.
+pub fn ask(what: &str, printer: &Printer) -> Result<(), CommandError> {
+    printer
+        .err(&format!("[reset] WARNING: Changes made {what} by 'junioadm init' or 'junioadm join' will be reverted."));
     printer.err("[reset] Are you sure you want to proceed? [y/N]: ");
     let mut answer = String::new();
     io::stdin()

@@ -1,17 +1,18 @@
 //! `token`: the tokens of the cluster, and `generate`, which needs none.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use junio_api::config::validate::{is_bootstrap_group, is_token_usage};
 use junio_api::config::{BootstrapToken, defaults};
 use junio_api::duration::GoDuration;
-use junio_api::{Layout, Token, yaml};
+use junio_api::{Token, yaml};
 use junio_phases::tokens::{self, ListedToken};
 use junio_phases::{JoinCommand, connect};
 use junio_pki::kubeconfig::Kubeconfig;
 use serde_json::json;
 
+use super::fleet::find_kubeconfig;
 use super::{block_on, pretty, table};
 use crate::cli::{CreateArgs, ListOutput, TokenArgs, TokenCommand};
 use crate::error::CommandError;
@@ -35,14 +36,6 @@ pub fn run(args: TokenArgs, printer: &Printer) -> Result<Exit, CommandError> {
         TokenCommand::Delete { tokens } => return delete(&tokens, &kubeconfig, args.dry_run, printer),
     }
     Ok(Exit::Ok)
-}
-
-/// Where kubectl would look, then the administrator's own file.
-fn find_kubeconfig() -> PathBuf {
-    let from_environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let of_user =
-        std::env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config")).filter(|path| path.exists());
-    from_environment.or(of_user).unwrap_or_else(|| Layout::default().admin_conf())
 }
 
 fn create(args: CreateArgs, kubeconfig: &Path, dry_run: bool, printer: &Printer) -> Result<(), CommandError> {

@@ -160,17 +160,17 @@ async fn blocking<T: Send + 'static>(
 
 /// Files of the bundle and where they go.
 fn extractions(bundle: &Bundle, layout: &Layout) -> Vec<Extraction> {
-    bundle
-        .manifest()
-        .files
-        .iter()
-        .filter_map(|file| {
-            let destination = match file.name.as_str() {
-                "junio-kubelet" => layout.kubelet_bin(),
-                "kubectl" => layout.kubectl_bin(),
-                name => layout.cni_bin_dir().join(name.strip_prefix("cni/")?),
-            };
-            Some(Extraction { name: file.name.clone(), destination })
-        })
+    let files = bundle.manifest().files.iter();
+    files
+        .filter_map(|file| Some(Extraction { name: file.name.clone(), destination: destination(&file.name, layout)? }))
         .collect()
+}
+
+/// Where a file of the bundle goes on a host; `None` for those that stay in it.
+pub(crate) fn destination(name: &str, layout: &Layout) -> Option<PathBuf> {
+    match name {
+        "junio-kubelet" => Some(layout.kubelet_bin()),
+        "kubectl" => Some(layout.kubectl_bin()),
+        name => Some(layout.cni_bin_dir().join(name.strip_prefix("cni/")?)),
+    }
 }

@@ -101,6 +101,7 @@ async fn clean(run: &Run<'_>, mut cleanup: Cleanup<'_>, options: &ResetOptions) 
         host.remove_file(&layout.journal()).await?;
         host.remove_tree(&layout.junioadm_dir().join("backup")).await?;
         host.remove_tree(&layout.junioadm_dir().join("services")).await?;
+        host.remove_tree(&layout.junioadm_dir().join("incoming")).await?;
         if host.list(&layout.junioadm_dir()).await?.is_empty() {
             host.remove_tree(&layout.junioadm_dir()).await?;
         }
