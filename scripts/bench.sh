@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # `make bench`: ours beside stock kubeadm + kubelet + containerd, on lab hosts of the same kind, in one run. Prints tables; a run
 # of everything writes them to docs/BENCH.md. Nothing is asserted: numbers are for people. docs/TESTING.md says what is measured.
-#   scripts/bench.sh [SIDE...] [PART...]      sides: ours reference; parts: init kubelet pods join; default: all
+#   scripts/bench.sh [SIDE...] [PART...]      sides: ours reference; parts: init kubelet pods join apply; default: all
 #   RUNS=3            clusters for each number of init, and workers that join
 #   SUITE=trixie      the hosts' Debian: trixie (Docker 26, containerd 1.7) or bookworm (Docker 20.10, containerd 1.6)
 #   PODS=10           pods beside those of the cluster while the kubelet is idle, for IDLE_SECONDS=60 after SETTLE_SECONDS=20
 #   POD_RUNS=50       pods one at a time; BURST=20 pods at once, BURST_RUNS=3 times
+#   APPLY_WORKERS="2"   workers of the clusters that apply makes, one cluster for each number
 #   INIT_DEADLINE=300 seconds for one cluster, then the bench ends with the kubelet's journal
 #   PROFILE=release   cargo profile of the binaries; LEVEL=19, the bundle's zstd level
 #   BINARIES=DIR      junioadm, junio-kubelet, junio-bundle and bundle.jbundle of DIR as they are; nothing is built
@@ -14,6 +15,7 @@ source "$(dirname "$0")/common.sh"
 
 RUNS=${RUNS:-3} SUITE=${SUITE:-trixie} PODS=${PODS:-10} IDLE_SECONDS=${IDLE_SECONDS:-60} SETTLE_SECONDS=${SETTLE_SECONDS:-20}
 POD_RUNS=${POD_RUNS:-50} BURST=${BURST:-20} BURST_RUNS=${BURST_RUNS:-3} PROFILE=${PROFILE:-release} LEVEL=${LEVEL:-19}
+APPLY_WORKERS=${APPLY_WORKERS:-2}
 INIT_DEADLINE=${INIT_DEADLINE:-300} # seconds for one cluster
 PAUSE=registry.k8s.io/pause:3.10.2
 SIDES=() PARTS=()
@@ -21,7 +23,7 @@ for argument in "$@"; do
   case $argument in
     ours) SIDES+=(ours) ;;
     reference | stock) SIDES+=(stock) ;;
-    init | kubelet | pods | join) PARTS+=("$argument") ;;
+    init | kubelet | pods | join | apply) PARTS+=("$argument") ;;
     -h | --help) sed -n '2,/^source/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
     *) fail "unknown argument $argument" "scripts/bench.sh --help" ;;
   esac
@@ -29,7 +31,7 @@ done
 ALL=
 [ "${#SIDES[@]}${#PARTS[@]}" != 00 ] || ALL=1
 [ "${#SIDES[@]}" != 0 ] || SIDES=(ours stock)
-[ "${#PARTS[@]}" != 0 ] || PARTS=(init kubelet pods join)
+[ "${#PARTS[@]}" != 0 ] || PARTS=(init kubelet pods join apply)
 for number in RUNS PODS IDLE_SECONDS SETTLE_SECONDS POD_RUNS BURST BURST_RUNS LEVEL INIT_DEADLINE; do
   [[ ${!number} =~ ^[1-9][0-9]*$ ]] || fail "$number must be a number above 0, not '${!number}'" "$number=3 scripts/bench.sh"
 done
@@ -117,6 +119,7 @@ fi
 if wanted join; then
   for side in "${SIDES[@]}"; do join_measures "$side"; lab_down "$side"; done
 fi
+if wanted apply && has_side ours; then apply_measures; fi
 FINISHED=1
 OUT=${BENCH_OUT:-${ALL:+$ROOT/docs/BENCH.md}}
 report | tee "${OUT:-/dev/null}"

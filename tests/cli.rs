@@ -508,3 +508,77 @@ fn expiration_of_an_empty_directory_shows_everything_missing() {
     assert_eq!(code(&output), 0, "{}", err(&output));
     assert!(out(&output).contains("!MISSING! apiserver") && out(&output).contains("RESIDUAL TIME"), "{}", out(&output));
 }
+
+#[test]
+fn a_cluster_that_is_printed_is_valid_and_one_with_mistakes_shows_their_lines() {
+    let printed = out(&junioadm(&["config", "print", "cluster-defaults"]));
+    let valid = with_input(&["config", "validate", "--config", "-"], &printed);
+    assert_eq!((code(&valid), out(&valid).as_str()), (0, "ok\n"), "{printed}\n{}", err(&valid));
+
+    let unknown = printed.replace("nodeName: node-2", "nodename: node-2");
+    let refused = with_input(&["config", "validate", "--config", "-"], &unknown);
+    assert_eq!(code(&refused), 2);
+    assert!(
+        err(&refused).contains("unknown field \"nodename\" in Cluster, did you mean \"nodeName\"?"),
+        "{}",
+        err(&refused)
+    );
+
+    let twice = printed.replace("192.0.2.3", "root@192.0.2.2:22");
+    let refused = with_input(&["apply", "-f", "-"], &twice);
+    assert_eq!(code(&refused), 2);
+    let line = |text: &str| twice.lines().position(|line| line.contains(text)).expect(text) + 1;
+    let (first, second) = (line("192.0.2.2"), line("root@192.0.2.2:22"));
+    let said = err(&refused);
+    assert!(said.contains("is in spec.hosts[1] already") && said.contains(&format!("line {first}")), "{said}");
+    assert!(said.contains(&format!("--> -:{second}:")), "{said}");
+}
+
+#[test]
+fn embedded_documents_are_as_strict_as_files() {
+    let text = "apiVersion: junioadm.io/v1alpha1\nkind: Cluster\nmetadata: {name: demo}\nspec:\n  hosts:\n  \
+                - {ssh: a, role: control-plane}\n  kubeadm:\n    kubeletConfiguration:\n      maxpod: 3\n";
+    let refused = with_input(&["config", "validate", "--config", "-"], text);
+    assert_eq!(code(&refused), 2);
+    assert!(
+        err(&refused).contains("KubeletConfiguration: unknown field \"maxpod\", did you mean \"maxPods\"?"),
+        "{}",
+        err(&refused)
+    );
+    assert!(err(&refused).contains("--> -:9:7"), "{}", err(&refused));
+
+    let value = text
+        .replace("kubeletConfiguration:\n      maxpod: 3", "clusterConfiguration:\n      networking: {podSubnet: x}");
+    let refused = with_input(&["apply", "-f", "-"], &value);
+    assert_eq!(code(&refused), 2);
+    assert!(
+        err(&refused).contains("Cluster.spec.kubeadm.clusterConfiguration.networking.podSubnet"),
+        "{}",
+        err(&refused)
+    );
+    assert!(err(&refused).contains("--> -:9:"), "{}", err(&refused));
+
+    let token = text.replace(
+        "kubeletConfiguration:\n      maxpod: 3",
+        "joinConfiguration:\n      discovery: {tlsBootstrapToken: abcdef.0123456789abcdef}",
+    );
+    let refused = with_input(&["apply", "-f", "-"], &token);
+    assert!(code(&refused) == 2 && err(&refused).contains("a token of its own"), "{}", err(&refused));
+    assert!(!err(&refused).contains("0123456789abcdef"), "{}", err(&refused));
+}
+
+#[test]
+fn a_host_is_named_once_and_what_does_not_go_together_is_refused() {
+    let refused = |arguments: &[&str], words: &str| {
+        let output = junioadm(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(err(&output).contains(words), "{arguments:?}: {}", err(&output));
+    };
+    refused(&["join", "--ssh", "a,root@A:22"], "is the same host as a");
+    refused(&["join", "10.0.0.1:6443", "--ssh", "a"], "can not mix '--ssh' with arguments [ENDPOINT]");
+    refused(&["join", "--ssh", "a", "--ssh", "b", "--node-name", "n"], "--node-name names one host");
+    refused(&["join", "phase", "images", "--ssh", "a"], "a phase alone is run on its host");
+    refused(&["join", "--kubeconfig", "x"], "--ssh");
+    refused(&["reset", "--ssh=-oProxyCommand=x"], "SSH target");
+    refused(&["apply", "-f", "x", "--drain-timeout", "1m"], "--prune");
+}

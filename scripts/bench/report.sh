@@ -19,6 +19,7 @@ met() { if [ -n "$1" ] && [ -n "$2" ]; then awk -v a="$1" -v b="${2%% *}" 'BEGIN
 header() { printf '\n## %s\n\n| %s | junioadm | stock | ratio | bar | met |\n|---|---|---|---|---|---|\n' "$1" "$2"; }
 
 why stock.cold "kubeadm takes its images from a registry"
+why stock.ssh "kubeadm is not driven over SSH"
 why stock.again "kubeadm init refuses a host that has been initialized"
 
 init_table() {
@@ -62,6 +63,9 @@ join_table() {
   header "A worker joins" "seconds, median of $RUNS; images loaded, network included"
   row "start to Ready" ours.join.ready stock.join.ready 1.5
   row "the command ended" ours.join.command stock.join.command
+  row "driven over SSH: start to Ready" ours.ssh.ready stock.ssh 3
+  row "driven over SSH: the command ended" ours.ssh.command stock.ssh
+  row "driven over SSH: sent to the host (kB)" ours.ssh.sent stock.ssh 1000
 }
 
 bundle_table() {
@@ -95,6 +99,7 @@ report() {
   ! wanted kubelet || kubelet_table
   ! wanted pods || pods_table
   ! wanted join || join_table
+  ! wanted apply || apply_tables
   ! has_side ours || { bundle_table; phases_tables; }
   [ "${#MISSING[@]}$OTHERS" = 0 ] || printf '\n## Not measured\n\n'
   for line in "${MISSING[@]}"; do echo "- $line"; done
