@@ -150,6 +150,7 @@ pub async fn run(
     };
     tasks.spawn("shutdown", shutdown.run());
     let (node_sender, node) = watch::channel(None);
+    let node_wanted = Arc::new(Notify::new());
     let (runtime_down, down) = watch::channel(None);
     tasks.spawn("engine watch", engine::watch(Arc::clone(&runtime), runtime_down.clone()));
     let (sources_ready, ready_watch) = watch::channel(false);
@@ -191,6 +192,7 @@ pub async fn run(
             network,
             runtime_down: down,
             events: events.clone(),
+            wanted: Arc::clone(&node_wanted),
             node: node_sender,
         };
         tasks.spawn("node", manager.run());
@@ -209,6 +211,7 @@ pub async fn run(
     let options = LoopOptions {
         updates: received,
         node,
+        node_wanted,
         ends,
         gate: Gate { pressure, shutting_down },
         runtime_down,

@@ -1,6 +1,7 @@
 //! The one loop that everything meets in: news from sources, the engine, probes and workers become orders to workers. It
 //! owns the workers and never waits for one.
 
+mod doubts;
 mod ends;
 mod leftovers;
 
@@ -15,6 +16,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::Instant;
 
+use self::doubts::Doubts;
 use crate::error_chain::chain;
 use crate::events::EventType;
 use crate::gc;
@@ -38,8 +40,9 @@ pub struct SyncLoop {
     workers: HashMap<String, Slot>,
     /// Static pods whose name another pod still has.
     waiting: Vec<Arc<Pod>>,
-    /// Pods from the API that wait for the node's registration.
+    /// Pods from the API that wait for the node's registration, or for what it is now.
     unadmitted: Vec<Arc<Pod>>,
+    doubts: Doubts,
     /// What the engine had when the kubelet started.
     adopted: HashSet<String>,
     static_seen: bool,
@@ -53,6 +56,8 @@ pub struct SyncLoop {
 pub struct LoopOptions {
     pub updates: mpsc::Receiver<SourceUpdate>,
     pub node: watch::Receiver<Option<Arc<Node>>>,
+    /// Has the Node object read anew; it comes by `node`.
+    pub node_wanted: Arc<Notify>,
     pub ends: mpsc::UnboundedReceiver<EndRequest>,
     pub gate: Gate,
     pub runtime_down: watch::Sender<RuntimeDown>,
@@ -77,12 +82,14 @@ impl SyncLoop {
     #[must_use]
     pub fn new(context: Arc<WorkerContext>, options: LoopOptions) -> Self {
         let api_seen = options.standalone;
+        let doubts = Doubts::new(Arc::clone(&options.node_wanted));
         Self {
             context,
             options,
             workers: HashMap::new(),
             waiting: Vec::new(),
             unadmitted: Vec::new(),
+            doubts,
             adopted: HashSet::new(),
             static_seen: false,
             api_seen,
@@ -246,6 +253,7 @@ impl SyncLoop {
             return;
         }
         self.unadmitted.retain(|waiting| facts::uid(waiting) != uid);
+        self.doubts.forget(uid);
         // Who deleted it by force did not want to wait.
         let grace = if facts::is_deleting(pod) { facts::grace_period(pod) } else { Duration::from_secs(1) };
         self.gone(pod, grace);
@@ -301,7 +309,11 @@ impl SyncLoop {
         let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
         let admitted = self.options.gate.admit(&pod);
         match admitted.and_then(|()| admission::admit(&pod, &others, &node, self.options.max_pods)) {
-            Ok(()) => self.start(pod, None, false),
+            Ok(()) => {
+                self.doubts.forget(&uid);
+                self.start(pod, None, false);
+            }
+            Err(verdict) if self.doubts.raise(&uid, &verdict) => self.unadmitted.push(pod),
             Err(verdict) => {
                 tracing::info!(
                     pod = facts::full_name(&pod),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::conditions::{Health, change_event};
@@ -51,6 +51,8 @@ pub struct NodeManager {
     /// Decided by the eviction manager.
     pub pressure: watch::Receiver<Pressure>,
     pub shutting_down: watch::Receiver<bool>,
+    /// Somebody needs the Node object as it is now.
+    pub wanted: Arc<Notify>,
     /// Tells the stored Node object to admission and mirror pods.
     pub node: watch::Sender<Option<Arc<Node>>>,
 }
@@ -71,11 +73,13 @@ impl NodeManager {
         let mut runtime_down = self.runtime_down.clone();
         let (mut pressure, mut shutting_down) = (self.pressure.clone(), self.shutting_down.clone());
         let mut reported = Instant::now() - self.config.node_report_period();
+        let mut wanted = false;
         let mut wait = Duration::ZERO;
         loop {
             if !wait.is_zero() {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
+                    () = self.wanted.notified() => wanted = true,
                     _ = network.changed() => {}
                     _ = runtime_down.changed() => {}
                     Ok(()) = pressure.changed() => {}
@@ -94,6 +98,9 @@ impl NodeManager {
                 Ok(patched) => {
                     if patched {
                         reported = Instant::now();
+                    }
+                    // It was read, also where nothing had to be patched.
+                    if std::mem::take(&mut wanted) || patched {
                         self.node.send_replace(Some(Arc::new(node.clone())));
                     }
                     self.config.node_status_period().mul_f64(1.0 + 0.04 * rand::random::<f64>())

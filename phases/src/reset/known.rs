@@ -56,7 +56,12 @@ pub(crate) fn trees(
 
 /// Single files that a cluster makes by itself, and without a journal also those that kubeadm removes.
 pub(crate) fn files(layout: &Layout, made: &Made) -> Vec<PathBuf> {
-    let mut files = vec![layout.bootstrap_kubelet_conf(), layout.cni_conf_dir().join("10-flannel.conflist")];
+    let mut files = vec![
+        layout.bootstrap_kubelet_conf(),
+        layout.cni_conf_dir().join("10-flannel.conflist"),
+        // Written by a kubelet that has to hold up the shutdown of its node for long.
+        layout.root().join("etc/systemd/logind.conf.d/99-kubelet.conf"),
+    ];
     if !made.is_recorded() {
         files.extend([
             layout.admin_conf(),
