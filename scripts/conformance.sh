@@ -140,14 +140,11 @@ part() {
 
 # The table takes over what ran; rows of other specs stay as they are. Sorted by name.
 record() {
-  local commit
-  commit=$(git -C "$ROOT" rev-parse --short=12 HEAD)
-  [ -z "$(git -C "$ROOT" status --porcelain --untracked-files=no -- . ":!$TABLE")" ] || commit=$commit+changes
   [ -e "$TABLE" ] || : >"$TABLE"
   {
     echo "# Upstream's conformance suite v1.36.3, spec by spec. Written by scripts/conformance.sh; docs/CONFORMANCE.md explains it."
     printf '# result\tseconds\tcommit\thosts\tsuite\tspec\n'
-    awk -F '\t' -v OFS='\t' -v commit="$commit" -v hosts="$HOSTS" -v suite="$SUITE" '
+    awk -F '\t' -v OFS='\t' -v commit="$COMMIT" -v hosts="$HOSTS" -v suite="$SUITE" '
       FILENAME == ARGV[1] { if ($0 !~ /^#/) row[$6] = $0; next }
       $1 != "-" { row[$3] = $1 OFS $2 OFS commit OFS hosts OFS suite OFS $3 }
       $1 == "-" && !($3 in row) { row[$3] = "-" OFS "-" OFS "-" OFS "-" OFS "-" OFS $3 }
@@ -171,6 +168,9 @@ summary() {
   awk -F '\t' '$1 == "fail" { printf "\nFAIL %s (%s s)\n     %s\n", $3, $2, $4 }' "$RUN/results.tsv"
 }
 
+# what is tested is what is built now, whatever is committed while it runs
+COMMIT=$(git -C "$ROOT" rev-parse --short=12 HEAD)
+[ -z "$(git -C "$ROOT" status --porcelain --untracked-files=no -- . ":!$TABLE")" ] || COMMIT=$COMMIT+changes
 [ "${BUILD:-1}" = 0 ] || "$ROOT/scripts/build.sh"
 "$ROOT/scripts/conformance-images.sh"
 up
