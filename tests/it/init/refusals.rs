@@ -38,7 +38,7 @@ async fn bad_input_is_refused_by_name_and_changes_nothing() {
     assert_hint(&text, "JUNIO-NOT-ROOT", "sudo junioadm init");
     let taken = "socat TCP-LISTEN:6443,fork /dev/null & listener=$!
         until ss -ltn | grep -q :6443; do sleep 0.02; done
-        junioadm init; status=$?; kill $listener; exit $status";
+        junioadm init; status=$?; kill $listener; wait $listener; exit $status";
     let text = ended(host, taken, 3).await;
     assert!(text.contains("[ERROR Port-6443]") && text.contains("socat"), "{text}");
     assert_hint(&text, "JUNIO-PORT-IN-USE", "ss -ltnp");
@@ -82,14 +82,15 @@ async fn small_hosts(host: &LabHost) {
     assert!(text.contains("swapoff -a"), "no next step in\n{text}");
 }
 
-/// The host's engine behind a socket that speaks of an older API, and one that answers nonsense.
+/// The host's engine behind a socket that speaks of an older API, and one that answers nonsense. The socket of the proxy stays
+/// when it ends: its end must not take away the engine's, which is back under that name by then.
 async fn bad_engines(host: &LabHost) {
     let behind = |socat: &str| {
         format!(
             "mv /run/docker.sock /run/real.sock
-             socat UNIX-LISTEN:/run/docker.sock,fork {socat} & proxy=$!
+             socat UNIX-LISTEN:/run/docker.sock,fork,unlink-close=0 {socat} & proxy=$!
              until [ -S /run/docker.sock ]; do sleep 0.02; done
-             junioadm init; status=$?; kill $proxy; mv /run/real.sock /run/docker.sock; exit $status"
+             junioadm init; status=$?; kill $proxy; wait $proxy; mv /run/real.sock /run/docker.sock; exit $status"
         )
     };
     let older = "SYSTEM:'socat - UNIX-CONNECT\\:/run/real.sock | sed -u s/1.41/1.40/g'";

@@ -56,10 +56,14 @@ async fn a_killed_kubelet_restarts_no_container_and_leaves_nothing() {
     host.shell("setsid bash /root/churn.sh >/run/churn.log 2>&1 </dev/null & sleep 3").await.expect("churn");
     for kill in 1..=kills {
         let moment = 200 + random.below(3000);
-        let script = format!("sleep {}.{:03}; kill -9 $(pgrep -x junio-kubelet)", moment / 1000, moment % 1000);
+        let script = format!(
+            "sleep {}.{:03}; pid=$(pgrep -x junio-kubelet) && kill -9 $pid && tail --pid=$pid -f /dev/null",
+            moment / 1000,
+            moment % 1000
+        );
         let output = host.shell(&script).await.expect("the host answers");
         assert!(output.success(), "kill {kill} (seed {seed}) met no kubelet: {}", output.error_text());
-        // the next one must be up before it can be killed
+        // it is gone, and the next one must be up before it can be killed
         let up = "until pgrep -x junio-kubelet >/dev/null; do sleep 0.05; done";
         host.check(&["timeout", "30", "sh", "-c", up]).await.expect("systemd starts it again");
     }
